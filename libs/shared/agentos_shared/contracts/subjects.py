@@ -1,0 +1,50 @@
+"""Every subject, stream and durable name. Nothing else spells one."""
+
+import re
+from typing import Final
+
+EVENTS_STREAM: Final = "AGENTOS_EVENTS"
+EVENTS_SUBJECTS: Final = "agentos.evt.>"
+#: Consumers a stream may have: one per service and one per API process, with room for integrations.
+MAX_CONSUMERS: Final = 256
+DUPLICATE_WINDOW_S: Final = 120.0
+
+PROJECTOR_DURABLE: Final = "projector"
+PROJECTOR_QUEUE: Final = "projector"
+
+COMMANDS: Final = "agentos.cmd.*.*.*"
+COMMANDS_QUEUE: Final = "api"
+
+#: Core-NATS hints between processes; losing one costs a fallback poll, never an event.
+PING_OUTBOX: Final = "agentos.ping.outbox"
+PING_PROJECTED: Final = "agentos.ping.projected"
+
+HEADER_EVENT_ID: Final = "Nats-Msg-Id"
+HEADER_EXPECTED_LAST_SEQUENCE: Final = "Nats-Expected-Last-Sequence"
+HEADER_STREAM_SEQ: Final = "agentos-stream-seq"
+HEADER_TRACEPARENT: Final = "traceparent"
+
+WORKSPACE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def event(workspace_id: str, stream_type: str, stream_id: str, event_type: str) -> str:
+    """Subject of one event: ``agentos.evt.<workspace>.<stream_type>.<stream_id>.<type with its dots as tokens>``."""
+    return f"agentos.evt.{workspace_id}.{stream_type}.{stream_id}.{event_type}"
+
+
+def stream_of(subject: str) -> tuple[str, str]:
+    """(stream_type, stream_id) of an event's subject. Raises ValueError when it is none."""
+    parts = subject.split(".", 5)
+    if len(parts) != 6 or parts[0] != "agentos" or parts[1] != "evt":
+        raise ValueError(f"not an event subject: {subject}")
+    return parts[3], parts[4]
+
+
+def command(workspace_id: str, noun: str, verb: str) -> str:
+    """Subject of a command for request/reply: ``agentos.cmd.<workspace>.<noun>.<verb>``."""
+    return f"agentos.cmd.{workspace_id}.{noun}.{verb}"
+
+
+def health(service: str) -> str:
+    """Subject on which a service answers whether it can serve: ``agentos.rpc.<service>.health``."""
+    return f"agentos.rpc.{service}.health"

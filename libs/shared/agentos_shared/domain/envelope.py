@@ -1,0 +1,232 @@
+"""The event envelope, and the hash chain (version 2) over it.
+
+Hashed is every member of the envelope except ``event_hash``, ``prev_event_hash``, and the two flags derived from the
+content (``redaction_level``, ``contains_secrets``). The content itself enters as a salted digest, so that redaction can
+drop content and salt while the chain still verifies::
+
+    content     = JCS({data, display, model_context, policy_context})
+    data_digest = "sha256:" + hex(sha256(salt || content))
+    event_hash  = "sha256:" + hex(sha256("agentos.event.v2" || 00 || prev_event_hash or "" || 00 || JCS(hashed members)))
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import orjson
+
+from agentos_shared.domain.canonical import canonical
+
+ActorType = Literal["user", "service", "agent"]
+Zone = Literal["sandbox", "supervised", "high_stakes"]
+StreamType = Literal["room", "workspace"]
+RedactionLevel = Literal["none", "partial", "full"]
+
+HASH_DOMAIN: Final = b"agentos.event.v2"
+SALT_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One ordered history: a room's, or a workspace's own."""
+
+    type: StreamType
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.type}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who did it. ``principal_id`` is a UUID text."""
+
+    type: ActorType
+    id: str
+    principal_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event that was decided and has no place yet: the appender gives it sequence, version, time and hash."""
+
+    event_type: str
+    stream: Stream
+    workspace_id: str
+    entity_type: str
+    entity_id: str
+    actor: Actor
+    correlation_id: str
+    data: Mapping[str, Any]
+    zone: Zone = "supervised"
+    event_version: int = 1
+    occurred_at: datetime | None = None
+    mission_id: str | None = None
+    room_id: str | None = None
+    thread_id: str | None = None
+    run_id: str | None = None
+    step_id: str | None = None
+    causation_id: UUID | None = None
+    idempotency_key: str | None = None
+    policy_context: Mapping[str, Any] = field(default_factory=dict)
+    model_context: Mapping[str, Any] = field(default_factory=dict)
+    display: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """An event as it stands in the store."""
+
+    event_id: UUID
+    event_type: str
+    event_version: int
+    occurred_at: datetime
+    recorded_at: datetime
+    workspace_id: str
+    mission_id: str | None
+    room_id: str | None
+    thread_id: str | None
+    run_id: str | None
+    step_id: str | None
+    actor_type: ActorType
+    actor_id: str
+    actor_principal_id: str
+    zone: Zone
+    stream_type: StreamType
+    stream_id: str
+    stream_seq: int
+    entity_type: str
+    entity_id: str
+    entity_version: int
+    correlation_id: str
+    causation_id: UUID | None
+    redaction_level: RedactionLevel
+    contains_secrets: bool
+    idempotency_key: str | None
+    prev_event_hash: str | None
+    event_hash: str
+    content: bytes
+    salt: bytes | None
+    data_digest: str
+
+    @property
+    def stream(self) -> Stream:
+        return Stream(self.stream_type, self.stream_id)
+
+    def parsed_content(self) -> dict[str, Any]:
+        """``{data, display, model_context, policy_context}``, each an object."""
+        content: dict[str, Any] = orjson.loads(self.content)
+        return content
+
+    @property
+    def data(self) -> dict[str, Any]:
+        data: dict[str, Any] = self.parsed_content()["data"]
+        return data
+
+    def envelope(self, *, detail: bool = False) -> dict[str, Any]:
+        """The object that HTTP, SSE and NATS carry; with ``detail`` also the three contexts."""
+        content = self.parsed_content()
+        envelope = {
+            "event_id": str(self.event_id),
+            "event_type": self.event_type,
+            "event_version": self.event_version,
+            "occurred_at": timestamp(self.occurred_at),
+            "recorded_at": timestamp(self.recorded_at),
+            "workspace_id": self.workspace_id,
+            "mission_id": self.mission_id,
+            "room_id": self.room_id,
+            "thread_id": self.thread_id,
+            "run_id": self.run_id,
+            "step_id": self.step_id,
+            "actor_type": self.actor_type,
+            "actor_id": self.actor_id,
+            "actor_principal_id": self.actor_principal_id,
+            "zone": self.zone,
+            "stream_type": self.stream_type,
+            "stream_id": self.stream_id,
+            "stream_seq": self.stream_seq,
+            "entity_type": self.entity_type,
+            "entity_id": self.entity_id,
+            "entity_version": self.entity_version,
+            "correlation_id": self.correlation_id,
+            "causation_id": None if self.causation_id is None else str(self.causation_id),
+            "redaction_level": self.redaction_level,
+            "contains_secrets": self.contains_secrets,
+            "data": content["data"],
+            "idempotency_key": self.idempotency_key,
+            "prev_event_hash": self.prev_event_hash,
+            "event_hash": self.event_hash,
+        }
+        if detail:
+            envelope["policy_context"] = content["policy_context"]
+            envelope["model_context"] = content["model_context"]
+            envelope["display"] = content["display"]
+        return envelope
+
+    def envelope_json(self) -> bytes:
+        """The envelope's JSON bytes, as SSE and NATS carry them."""
+        return orjson.dumps(self.envelope())
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339, UTC, milliseconds, ``Z``: ``2026-11-24T05:30:00.123Z``."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def content_bytes(
+    data: Mapping[str, Any],
+    policy_context: Mapping[str, Any],
+    model_context: Mapping[str, Any],
+    display: Mapping[str, Any],
+) -> bytes:
+    """Canonical bytes of an event's content."""
+    return canonical(
+        {"data": data, "display": display, "model_context": model_context, "policy_context": policy_context}
+    )
+
+
+def data_digest(salt: bytes, content: bytes) -> str:
+    """``sha256:`` and the hex digest over salt and canonical content."""
+    return "sha256:" + hashlib.sha256(salt + content).hexdigest()
+
+
+def event_hash(prev_event_hash: str | None, hashed: bytes) -> str:
+    """``sha256:`` and the hex digest that links an event to the one before it in its stream."""
+    previous = b"" if prev_event_hash is None else prev_event_hash.encode("ascii")
+    return "sha256:" + hashlib.sha256(b"\x00".join((HASH_DOMAIN, previous, hashed))).hexdigest()
+
+
+def hashed_bytes(event: Event) -> bytes:
+    """Canonical bytes of the hashed members of an event."""
+    return canonical(
+        {
+            "actor_id": event.actor_id,
+            "actor_principal_id": event.actor_principal_id,
+            "actor_type": event.actor_type,
+            "causation_id": None if event.causation_id is None else str(event.causation_id),
+            "correlation_id": event.correlation_id,
+            "data_digest": event.data_digest,
+            "entity_id": event.entity_id,
+            "entity_type": event.entity_type,
+            "entity_version": event.entity_version,
+            "event_id": str(event.event_id),
+            "event_type": event.event_type,
+            "event_version": event.event_version,
+            "idempotency_key": event.idempotency_key,
+            "mission_id": event.mission_id,
+            "occurred_at": timestamp(event.occurred_at),
+            "recorded_at": timestamp(event.recorded_at),
+            "room_id": event.room_id,
+            "run_id": event.run_id,
+            "step_id": event.step_id,
+            "stream_id": event.stream_id,
+            "stream_seq": event.stream_seq,
+            "stream_type": event.stream_type,
+            "thread_id": event.thread_id,
+            "workspace_id": event.workspace_id,
+            "zone": event.zone,
+        }
+    )
