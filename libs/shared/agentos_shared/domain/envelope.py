@@ -6,13 +6,15 @@ drop content and salt while the chain still verifies::
 
     content     = JCS({data, display, model_context, policy_context})
     data_digest = "sha256:" + hex(sha256(salt || content))
-    event_hash  = "sha256:" + hex(sha256("agentos.event.v2" || 00 || prev_event_hash or "" || 00 || JCS(hashed members)))
+    hashed      = "agentos.event.v2" || 00 || prev_event_hash or "" || 00 || JCS(hashed members, data_digest)
+    event_hash  = "sha256:" + hex(sha256(hashed))
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -27,6 +29,10 @@ RedactionLevel = Literal["none", "partial", "full"]
 
 HASH_DOMAIN: Final = b"agentos.event.v2"
 SALT_BYTES: Final = 16
+
+# How canonical content begins, and how it ends when only ``data`` says anything.
+_DATA: Final = b'{"data":'
+_NO_CONTEXT: Final = b',"display":{},"model_context":{},"policy_context":{}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,12 @@ class Event:
     def stream(self) -> Stream:
         return Stream(self.stream_type, self.stream_id)
 
+    def data_json(self) -> bytes:
+        """JSON bytes of ``data`` alone, cut out of the canonical content where nothing else is in it."""
+        if self.content.endswith(_NO_CONTEXT):
+            return self.content[len(_DATA) : -len(_NO_CONTEXT)]
+        return canonical(self.parsed_content()["data"])
+
     def parsed_content(self) -> dict[str, Any]:
         """``{data, display, model_context, policy_context}``, each an object."""
         content: dict[str, Any] = orjson.loads(self.content)
@@ -123,13 +135,25 @@ class Event:
 
     @property
     def data(self) -> dict[str, Any]:
-        data: dict[str, Any] = self.parsed_content()["data"]
+        data: dict[str, Any] = orjson.loads(self.data_json())
         return data
 
     def envelope(self, *, detail: bool = False) -> dict[str, Any]:
         """The object that HTTP, SSE and NATS carry; with ``detail`` also the three contexts."""
-        content = self.parsed_content()
-        envelope = {
+        envelope = self._members(self.data)
+        if detail:
+            content = self.parsed_content()
+            envelope["policy_context"] = content["policy_context"]
+            envelope["model_context"] = content["model_context"]
+            envelope["display"] = content["display"]
+        return envelope
+
+    def envelope_json(self) -> bytes:
+        """The envelope's JSON bytes, as SSE and NATS carry them."""
+        return orjson.dumps(self._members(orjson.Fragment(self.data_json())))
+
+    def _members(self, data: Any) -> dict[str, Any]:
+        return {
             "event_id": str(self.event_id),
             "event_type": self.event_type,
             "event_version": self.event_version,
@@ -155,22 +179,14 @@ class Event:
             "causation_id": None if self.causation_id is None else str(self.causation_id),
             "redaction_level": self.redaction_level,
             "contains_secrets": self.contains_secrets,
-            "data": content["data"],
+            "data": data,
             "idempotency_key": self.idempotency_key,
             "prev_event_hash": self.prev_event_hash,
             "event_hash": self.event_hash,
         }
-        if detail:
-            envelope["policy_context"] = content["policy_context"]
-            envelope["model_context"] = content["model_context"]
-            envelope["display"] = content["display"]
-        return envelope
-
-    def envelope_json(self) -> bytes:
-        """The envelope's JSON bytes, as SSE and NATS carry them."""
-        return orjson.dumps(self.envelope())
 
 
+@lru_cache(maxsize=4096)
 def timestamp(moment: datetime) -> str:
     """RFC 3339, UTC, milliseconds, ``Z``: ``2026-11-24T05:30:00.123Z``."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -183,6 +199,8 @@ def content_bytes(
     display: Mapping[str, Any],
 ) -> bytes:
     """Canonical bytes of an event's content."""
+    if not (policy_context or model_context or display):
+        return _DATA + canonical(data) + _NO_CONTEXT
     return canonical(
         {"data": data, "display": display, "model_context": model_context, "policy_context": policy_context}
     )
@@ -200,8 +218,8 @@ def event_hash(prev_event_hash: str | None, hashed: bytes) -> str:
 
 
 def hashed_bytes(event: Event) -> bytes:
-    """Canonical bytes of the hashed members of an event."""
-    return canonical(
+    """Canonical bytes of the hashed members of an event: keys sorted here, and only text, integers and nulls below."""
+    return orjson.dumps(
         {
             "actor_id": event.actor_id,
             "actor_principal_id": event.actor_principal_id,

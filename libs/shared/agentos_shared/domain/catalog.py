@@ -1,0 +1,20 @@
+"""Every kind of entity and every event type, in one visible list."""
+
+from typing import Any, Final
+
+from agentos_shared.domain import messages, rooms, threads
+from agentos_shared.domain.decider import Aggregate
+
+#: By ``entity_type``.
+AGGREGATES: Final[dict[str, Aggregate[Any]]] = {
+    "room": Aggregate(rooms.Room, rooms.evolve),
+    "thread": Aggregate(threads.Thread, threads.evolve),
+    "message": Aggregate(messages.Message, messages.evolve, kept=False),
+}
+
+#: By ``event_type``: the ``entity_type`` that it belongs to.
+EVENT_TYPES: Final[dict[str, str]] = {
+    "room.created": "room",
+    "thread.created": "thread",
+    "message.created": "message",
+}

@@ -1,0 +1,107 @@
+"""The decider: ``decide(command, view) -> events`` and ``evolve(state, event) -> state``.
+
+Both are plain, pure functions: no I/O, no clock, no randomness. New ids and the time arrive in the command; states of
+other entities of the same stream are read through the view. ``decide`` raises a
+:class:`~agentos_shared.domain.errors.DomainError` before it builds any event; ``evolve`` never raises and ignores what
+it does not know (J. Chassaing, "Functional Event Sourcing Decider").
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agentos_shared.domain.envelope import Actor, ActorType, Event, NewEvent
+from agentos_shared.domain.errors import Conflict
+
+State = TypeVar("State")
+Body = TypeVar("Body", bound="CommandBody", covariant=True)
+
+
+class CommandBody(BaseModel):
+    """What every command body may carry; a member nobody declared is refused.
+
+    In open mode the actor is the caller's own claim. ``expected_version`` is the ``entity_version`` that the entity
+    must have now (0: it must not exist yet), so the next event gets ``expected_version + 1``.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    actor_type: ActorType | None = None
+    actor_id: str | None = Field(None, min_length=1, max_length=200)
+    correlation_id: str | None = Field(None, min_length=1, max_length=128)
+    expected_version: int | None = Field(None, ge=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """Who asks, where, and in which context."""
+
+    workspace_id: str
+    actor: Actor
+    correlation_id: str
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Generic[Body]):
+    """One wish, with every id that it needs.
+
+    Args:
+        entity_id: the entity that it creates or changes.
+        parent_id: the entity that the path names above it (a thread for a message), or None.
+        room_id: the room whose stream takes the events, or None for the workspace's stream.
+    """
+
+    body: Body
+    meta: Meta
+    entity_id: str
+    parent_id: str | None = None
+    room_id: str | None = None
+
+
+class View(Protocol):
+    """States as the events before this command leave them."""
+
+    def get(self, kind: type[State], entity_id: str) -> State | None:
+        """The state of an entity, or None when it does not exist or is of another kind."""
+
+    def version(self, entity_id: str) -> int:
+        """``entity_version`` of an entity's last event; 0 when it has none."""
+
+    def last_event_id(self, entity_id: str) -> UUID | None:
+        """The entity's last event: the ``causation_id`` of its next."""
+
+
+Decide = Callable[[Command[Any], View], Sequence[NewEvent]]
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate(Generic[State]):
+    """How one kind of entity is folded.
+
+    Args:
+        kind: class of its state.
+        evolve: fold step; the state before is None for the first event.
+        kept: whether its state is worth keeping in the writer's memory (something decides on it later).
+    """
+
+    kind: type[State]
+    evolve: Callable[[State | None, Event], State | None]
+    kept: bool = True
+
+
+def expect_version(command: Command[CommandBody], view: View) -> None:
+    """Raise ``version_conflict`` unless the entity has the version that the caller expects."""
+    expected = command.body.expected_version
+    if expected is None:
+        return
+    current = view.version(command.entity_id)
+    if current != expected:
+        raise Conflict(
+            "version_conflict",
+            f"Expected version {expected}, but {command.entity_id} has version {current}. Read it again and retry.",
+            current_version=current,
+        )
