@@ -31,8 +31,8 @@ HASH_DOMAIN: Final = b"agentos.event.v2"
 SALT_BYTES: Final = 16
 
 # How canonical content begins, and how it ends when only ``data`` says anything.
-_DATA: Final = b'{"data":'
-_NO_CONTEXT: Final = b',"display":{},"model_context":{},"policy_context":{}}'
+_DATA: Final = '{"data":'
+_NO_CONTEXT: Final = ',"display":{},"model_context":{},"policy_context":{}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Event:
     idempotency_key: str | None
     prev_event_hash: str | None
     event_hash: str
-    content: bytes
+    content: str
     salt: bytes | None
     data_digest: str
 
@@ -122,11 +122,11 @@ class Event:
     def stream(self) -> Stream:
         return Stream(self.stream_type, self.stream_id)
 
-    def data_json(self) -> bytes:
-        """JSON bytes of ``data`` alone, cut out of the canonical content where nothing else is in it."""
+    def data_json(self) -> str:
+        """JSON text of ``data`` alone, cut out of the canonical content where nothing else is in it."""
         if self.content.endswith(_NO_CONTEXT):
             return self.content[len(_DATA) : -len(_NO_CONTEXT)]
-        return canonical(self.parsed_content()["data"])
+        return canonical(self.parsed_content()["data"]).decode()
 
     def parsed_content(self) -> dict[str, Any]:
         """``{data, display, model_context, policy_context}``, each an object."""
@@ -192,23 +192,23 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def content_bytes(
+def canonical_content(
     data: Mapping[str, Any],
     policy_context: Mapping[str, Any],
     model_context: Mapping[str, Any],
     display: Mapping[str, Any],
-) -> bytes:
-    """Canonical bytes of an event's content."""
+) -> str:
+    """Canonical text of an event's content: what is stored, and what the digest is taken over (as UTF-8)."""
     if not (policy_context or model_context or display):
-        return _DATA + canonical(data) + _NO_CONTEXT
+        return _DATA + canonical(data).decode() + _NO_CONTEXT
     return canonical(
         {"data": data, "display": display, "model_context": model_context, "policy_context": policy_context}
-    )
+    ).decode()
 
 
-def data_digest(salt: bytes, content: bytes) -> str:
+def data_digest(salt: bytes, content: str) -> str:
     """``sha256:`` and the hex digest over salt and canonical content."""
-    return "sha256:" + hashlib.sha256(salt + content).hexdigest()
+    return "sha256:" + hashlib.sha256(salt + content.encode()).hexdigest()
 
 
 def event_hash(prev_event_hash: str | None, hashed: bytes) -> str:
@@ -248,3 +248,56 @@ def hashed_bytes(event: Event) -> bytes:
             "zone": event.zone,
         }
     )
+
+
+def seal(
+    new: NewEvent,
+    *,
+    event_id: UUID,
+    recorded_at: datetime,
+    stream_seq: int,
+    entity_version: int,
+    causation_id: UUID | None,
+    content: str,
+    salt: bytes,
+    prev_event_hash: str | None,
+    redaction_level: RedactionLevel = "none",
+    contains_secrets: bool = False,
+) -> Event:
+    """Give a decided event its place in the stream, and the hash that binds it there."""
+    event = Event(
+        event_id=event_id,
+        event_type=new.event_type,
+        event_version=new.event_version,
+        occurred_at=new.occurred_at or recorded_at,
+        recorded_at=recorded_at,
+        workspace_id=new.workspace_id,
+        mission_id=new.mission_id,
+        room_id=new.room_id,
+        thread_id=new.thread_id,
+        run_id=new.run_id,
+        step_id=new.step_id,
+        actor_type=new.actor.type,
+        actor_id=new.actor.id,
+        actor_principal_id=new.actor.principal_id,
+        zone=new.zone,
+        stream_type=new.stream.type,
+        stream_id=new.stream.id,
+        stream_seq=stream_seq,
+        entity_type=new.entity_type,
+        entity_id=new.entity_id,
+        entity_version=entity_version,
+        correlation_id=new.correlation_id,
+        causation_id=new.causation_id or causation_id,
+        redaction_level=redaction_level,
+        contains_secrets=contains_secrets,
+        idempotency_key=new.idempotency_key,
+        prev_event_hash=prev_event_hash,
+        event_hash="",
+        content=content,
+        salt=salt,
+        data_digest=data_digest(salt, content),
+    )
+    # The hash covers the event's own members, so it can only be set once they stand: here, and nowhere else.
+    object.__setattr__(event, "event_hash", event_hash(prev_event_hash, hashed_bytes(event)))
+    return event

@@ -55,7 +55,7 @@ def event_of(row: asyncpg.Record) -> Event:
         idempotency_key=row["idempotency_key"],
         prev_event_hash=row["prev_event_hash"],
         event_hash=row["event_hash"],
-        content=row["content"].encode(),
+        content=row["content"],
         salt=row["salt"],
         data_digest=row["data_digest"],
     )
