@@ -16,10 +16,8 @@ REDACTED: Final = "[redacted]"
 MAX_MATCHES: Final = 20
 _EDGE: Final = 4
 
-#: No text matches a rule without holding one of these; looking for them costs a fraction of a microsecond.
-_HINTS: Final = (
-    b"sk-", b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_", b"AKIA", b"ASIA", b"earer", b"EARER",
-)  # fmt: skip
+#: No text matches a rule without holding one of these; looking for them costs about a microsecond.
+_HINT: Final = re.compile(rb"sk-|gh[pousr]_|github_pat_|AKIA|ASIA|earer|EARER").search
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +70,19 @@ class _Rule:
     is_secret: Callable[[str], bool] = _always
 
 
+# Each begins with plain letters, which the engine looks for quickly; what must not stand before them is checked after.
 _RULES: Final = (
     _Rule(
         "openai_api_key",
-        re.compile(r"(?<![A-Za-z0-9])sk-(?:[A-Za-z0-9]{20,}|(?:proj|svcacct|admin|ant)-[A-Za-z0-9_-]{20,})"),
+        re.compile(r"sk-(?<![A-Za-z0-9]sk-)(?:[A-Za-z0-9]{20,}|(?:proj|svcacct|admin|ant)-[A-Za-z0-9_-]{20,})"),
     ),
-    _Rule("github_pat", re.compile(r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})")),
-    _Rule("aws_access_key_id", re.compile(r"(?<![A-Za-z0-9])A(?:KIA|SIA)[0-9A-Z]{16}(?![A-Za-z0-9])")),
-    _Rule("bearer_token", re.compile(r"(?i:\bbearer)\s{1,8}[A-Za-z0-9._~+/-]{8,}={0,2}"), _is_bearer),
+    _Rule("github_pat", re.compile(r"g(?<![A-Za-z0-9]g)(?:h[pousr]_[A-Za-z0-9]{20,}|ithub_pat_[A-Za-z0-9_]{20,})")),
+    _Rule("aws_access_key_id", re.compile(r"A(?<![A-Za-z0-9]A)[KS]IA[0-9A-Z]{16}(?![A-Za-z0-9])")),
+    _Rule(
+        "bearer_token",
+        re.compile(r"(?:[Bb]earer|BEARER)(?<![A-Za-z0-9].{6})\s{1,8}[A-Za-z0-9._~+/-]{8,}={0,2}"),
+        _is_bearer,
+    ),
 )
 
 
@@ -125,8 +128,8 @@ def _preview(found: str) -> str:
 
 
 def suspicious(raw: bytes) -> bool:
-    """False when JSON text, written by orjson or canonically, cannot hold a find. Costs about half a microsecond."""
-    return any(hint in raw for hint in _HINTS)
+    """False when JSON text, written by orjson or canonically, cannot hold a find. Costs about a microsecond."""
+    return _HINT(raw) is not None
 
 
 def scan(data: Mapping[str, Any], raw: bytes | None = None) -> Scan:

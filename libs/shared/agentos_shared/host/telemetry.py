@@ -10,8 +10,8 @@ The same ``with`` serves sync and async code. While tracing is off, spans cost w
 imported, and a caller's ``traceparent`` passes through unchanged. ``tracestate`` is not carried.
 """
 
-import contextlib
 import random
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 Attributes = Mapping[str, str | int | float | bool]
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 
-_HEX: Final = frozenset("0123456789abcdef")
-_ZERO_TRACE: Final = "0" * 32
-_ZERO_SPAN: Final = "0" * 16
+#: Version (not ff), trace id and span id (neither all zeros), flags; a later version may carry more after a dash.
+_VALID: Final = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII | re.DOTALL
+).fullmatch
 _FLUSH_S: Final = 2.0
 
 _current: ContextVar[str | None] = ContextVar("agentos_traceparent", default=None)
@@ -55,25 +56,22 @@ class TraceParent(NamedTuple):
 
 def parse(header: str | None) -> TraceParent | None:
     """The parts of a ``traceparent`` header, or None when it is absent or not valid (W3C Trace Context, 3.2)."""
-    if header is None or len(header) < 55 or header[2] != "-" or header[35] != "-" or header[52] != "-":
+    match = None if header is None else _VALID(header)
+    if match is None or (match[1] == "00" and match[5] is not None):
         return None
-    version, trace_id, span_id, flags = header[:2], header[3:35], header[36:52], header[53:55]
-    if not _HEX.issuperset(version + trace_id + span_id + flags) or version == "ff":
-        return None
-    if trace_id == _ZERO_TRACE or span_id == _ZERO_SPAN:
-        return None
-    if len(header) > 55 and (version == "00" or header[55] != "-"):
-        return None
-    return TraceParent(trace_id, span_id, flags)
+    return TraceParent(match[2], match[3], match[4])
 
 
 def fresh() -> str:
     """A new ``traceparent`` (sampled) that starts a trace."""
-    return f"00-{_random.getrandbits(128) or 1:032x}-{_random.getrandbits(64) or 1:016x}-01"
+    bits = _random.getrandbits
+    return f"00-{bits(128) or 1:032x}-{bits(64) or 1:016x}-01"
 
 
 def continue_trace(header: str | None) -> str:
     """The caller's ``traceparent`` in version 00 where it is valid, else a fresh one."""
+    if header is not None and len(header) == 55 and header.startswith("00-") and _VALID(header) is not None:
+        return header
     parsed = parse(header)
     return fresh() if parsed is None else str(parsed)
 
@@ -179,21 +177,25 @@ class span:  # noqa: N801 - a context manager, used like a function
         self._token: Token[str | None] | None = None
 
     def __enter__(self) -> str:
-        opened = open_span(self._name, self._parent, self._attributes, kind=self._kind)
-        self._span = opened
-        self._token = _current.set(opened.traceparent)
-        return opened.traceparent
+        if _tracing.tracer is None:
+            traceparent = continue_trace(self._parent or _current.get())
+        else:
+            self._span = open_span(self._name, self._parent, self._attributes, kind=self._kind)
+            traceparent = self._span.traceparent
+        self._token = _current.set(traceparent)
+        return traceparent
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        opened, token = self._span, self._token
-        if opened is None or token is None:
-            return
-        # Closed in another context than it was opened in (an async generator that was finalised): nothing to undo.
-        with contextlib.suppress(ValueError):
-            _current.reset(token)
-        opened.close(error)
+        if self._token is not None:
+            try:
+                _current.reset(self._token)
+            except ValueError:
+                # Closed in another context than it was opened in (a finalised async generator): nothing to undo.
+                self._token = None
+        if self._span is not None:
+            self._span.close(error)
 
 
 def _otel_span(
