@@ -34,6 +34,10 @@ class CommandBody(BaseModel):
     correlation_id: str | None = Field(None, min_length=1, max_length=128)
     expected_version: int | None = Field(None, ge=0)
 
+    def speaker(self) -> tuple[ActorType, str] | None:
+        """(type, id) of the actor that the body's own members name, where it has such; used when nothing else says."""
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Meta:

@@ -25,6 +25,10 @@ class CreateMessage(CommandBody):
     labels: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(default_factory=list, max_length=64)
     schema_version: str | None = None
 
+    def speaker(self) -> tuple[ActorType, str]:
+        """The sender."""
+        return self.sender_type, self.sender_id
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

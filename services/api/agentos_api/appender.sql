@@ -1,0 +1,76 @@
+-- name: append
+-- The group commit, one statement and so one transaction: move the heads that the writer saw (in the order given, which
+-- is sorted, so that two writers never lock crosswise), make new ones, keep the keys, insert events and outbox rows.
+-- Anything not as the writer saw it aborts the whole statement.
+with moved as (
+    update evt_stream_heads h set seq = n.seq, hash = n.hash
+    from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[])
+        as n(stream_type, stream_id, expected, seq, hash)
+    where h.stream_type = n.stream_type and h.stream_id = n.stream_id and h.seq = n.expected
+    returning 1
+), made as (
+    insert into evt_stream_heads (stream_type, stream_id, workspace_id, seq, hash)
+    select * from unnest($6::text[], $7::text[], $8::text[], $9::bigint[], $10::text[])
+    on conflict do nothing
+    returning 1
+), kept as (
+    insert into evt_keys (workspace_id, kind, key, fingerprint, event_id, status, answer)
+    select * from unnest($11::text[], $12::text[], $13::text[], $14::bytea[], $15::uuid[], $16::int[], $17::bytea[])
+    on conflict do nothing
+    returning 1
+), inserted as (
+    insert into evt_events (
+        event_id, event_type, event_version, occurred_at, recorded_at, workspace_id, mission_id, room_id, thread_id,
+        run_id, step_id, actor_type, actor_id, actor_principal_id, zone, stream_type, stream_id, stream_seq,
+        entity_type, entity_id, entity_version, correlation_id, causation_id, redaction_level, contains_secrets,
+        idempotency_key, prev_event_hash, event_hash, content, salt, data_digest
+    )
+    select * from unnest(
+        $18::uuid[], $19::text[], $20::int[], $21::timestamptz[], $22::timestamptz[], $23::text[], $24::text[],
+        $25::text[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::text[], $32::text[],
+        $33::text[], $34::text[], $35::bigint[], $36::text[], $37::text[], $38::int[], $39::text[], $40::uuid[],
+        $41::text[], $42::bool[], $43::text[], $44::text[], $45::text[], $46::text[], $47::bytea[], $48::text[]
+    )
+), queued as (
+    insert into evt_outbox (stream_type, stream_id, stream_seq, traceparent)
+    select stream_type, stream_id, stream_seq, traceparent
+    from unnest($33::text[], $34::text[], $35::bigint[], $49::text[])
+        with ordinality as n(stream_type, stream_id, stream_seq, traceparent, place)
+    order by place
+    returning position
+)
+select evt_require(
+    (select count(*) from moved) = cardinality($1::text[])
+    and (select count(*) from made) = cardinality($6::text[])
+    and (select count(*) from kept) = cardinality($11::text[])
+) as held, array(select position from queued) as positions
+
+-- name: heads
+select stream_type, stream_id, seq, hash from evt_stream_heads
+where (stream_type, stream_id) in (select * from unnest($1::text[], $2::text[]))
+
+-- name: lock_heads
+-- Sorted, so that two writers never wait for each other crosswise.
+select stream_type, stream_id, seq, hash from evt_stream_heads
+where (stream_type, stream_id) in (select * from unnest($1::text[], $2::text[]))
+order by stream_type, stream_id
+for update
+
+-- name: keys
+-- Answers given under these keys within the last day; older ones are as good as gone.
+select workspace_id, kind, key, fingerprint, status, answer from evt_keys
+where (workspace_id, kind, key) in (select * from unnest($1::text[], $2::text[], $3::text[]))
+    and created_at > clock_timestamp() - interval '24 hours'
+
+-- name: drop_old_keys
+-- These keys, where a day has passed, so that they can be used anew.
+delete from evt_keys
+where (workspace_id, kind, key) in (select * from unnest($1::text[], $2::text[], $3::text[]))
+    and created_at <= clock_timestamp() - interval '24 hours'
+
+-- name: sweep_keys
+-- A bounded bite of the keys that a day has passed over.
+delete from evt_keys
+where ctid = any(array(
+    select ctid from evt_keys where created_at <= clock_timestamp() - interval '24 hours' limit 5000
+))

@@ -1,0 +1,44 @@
+"""Every command of the API, in one visible list: over HTTP, in bulk and on NATS."""
+
+from typing import Final
+
+from agentos_shared.domain import ids, messages, rooms, threads
+
+from agentos_api.commands import CommandType
+from agentos_api.locator import Location
+
+
+def _message_reads(body: messages.CreateMessage, thread: Location) -> tuple[str, ...]:
+    parent = () if body.parent_message_id is None else (body.parent_message_id,)
+    return (thread.stream.id, *parent)
+
+
+COMMAND_TYPES: Final = (
+    CommandType(
+        name="room.create",
+        path="/v1/rooms",
+        body=rooms.CreateRoom,
+        decide=rooms.create,
+        prefix=ids.ROOM,
+        answers="room_id",
+    ),
+    CommandType(
+        name="thread.create",
+        path="/v1/rooms/{room_id}/threads",
+        body=threads.CreateThread,
+        decide=threads.create,
+        prefix=ids.THREAD,
+        answers="thread_id",
+        parent="room",
+    ),
+    CommandType(
+        name="message.create",
+        path="/v1/threads/{thread_id}/messages",
+        body=messages.CreateMessage,
+        decide=messages.create,
+        prefix=ids.MESSAGE,
+        answers="message_id",
+        parent="thread",
+        reads=_message_reads,
+    ),
+)

@@ -1,0 +1,158 @@
+"""One batch on its way into the store: decided, numbered and chained in memory, in arrival order.
+
+A draft is pure: it reads what was loaded and draws on the ids and the time that it is given. Each command is decided on
+the state that the commands before it leave; a command that fails adds nothing.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, TypeVar
+from uuid import UUID
+
+from agentos_shared.domain.catalog import AGGREGATES
+from agentos_shared.domain.envelope import SALT_BYTES, Event, NewEvent, Stream, canonical_content, seal
+from agentos_shared.domain.errors import DomainError, TooLarge
+from agentos_shared.store.reader import Head
+
+from agentos_api.stream_cache import ABSENT, Entry, StreamCache, advance
+from agentos_api.submission import Answer, Outcome, Part, Refused, RequestKey, Submission
+
+MAX_DATA_BYTES: Final = 512 * 1024
+#: Answers that are not kept under an idempotency key: trying again may well succeed.
+NOT_KEPT: Final = frozenset({401, 403, 429})
+_KEPT: Final = frozenset(aggregate.kind for aggregate in AGGREGATES.values() if aggregate.kept)
+S = TypeVar("S")
+
+
+@dataclass(slots=True)
+class Draft:
+    """The working set of one batch.
+
+    Args:
+        cache: what the writer remembers; only read here.
+        heads: loaded heads that the cache does not hold.
+        loaded: loaded entities that the cache does not hold, absent ones included.
+        recorded_at: the batch's time, in whole milliseconds, UTC.
+        new_event_id: draws event ids in growing order.
+    """
+
+    cache: StreamCache
+    heads: Mapping[Stream, Head]
+    loaded: Mapping[str, tuple[Stream, Entry]]
+    recorded_at: datetime
+    new_event_id: Callable[[], UUID]
+    events: list[Event] = field(default_factory=list)
+    traceparents: list[str | None] = field(default_factory=list)
+    keys: list[tuple[RequestKey, Answer, UUID | None]] = field(default_factory=list)
+    before: dict[Stream, Head] = field(default_factory=dict)
+    workspaces: dict[Stream, str] = field(default_factory=dict)
+    moved: dict[Stream, Head] = field(default_factory=dict)
+    entries: dict[str, tuple[Stream, Entry]] = field(default_factory=dict)
+    _stream: Stream | None = None
+
+    def add(self, submission: Submission) -> Answer:
+        """Decide one submission; its events and its key join the batch."""
+        if submission.atomic:
+            events, moved, entries = len(self.events), dict(self.moved), dict(self.entries)
+        outcomes: list[Outcome] = []
+        for part in submission.parts:
+            outcome = self._decide(part, submission.traceparent)
+            outcomes.append(outcome)
+            if submission.atomic and isinstance(outcome, DomainError):
+                del self.events[events:], self.traceparents[events:]
+                self.moved, self.entries = moved, entries
+                break
+        answer = submission.render(outcomes)
+        if submission.key is not None and answer.status < 500 and answer.status not in NOT_KEPT:
+            last = outcomes[-1] if outcomes else None
+            event_id = last[-1].event_id if last and not isinstance(last, DomainError) else None
+            self.keys.append((submission.key, answer, event_id))
+        return answer
+
+    def _decide(self, part: Part | Refused, traceparent: str | None) -> Outcome:
+        if isinstance(part, Refused):
+            return part.error
+        self._stream = part.stream
+        try:
+            decided = part.decide(part.command, self)
+            contents = [_content(new) for new in decided]
+        except DomainError as error:
+            return error
+        placed = [self._place(new, content) for new, content in zip(decided, contents, strict=True)]
+        self.events += placed
+        self.traceparents += [traceparent] * len(placed)
+        return placed
+
+    def _place(self, new: NewEvent, content: str) -> Event:
+        head = self._head(new.stream)
+        self.workspaces[new.stream] = new.workspace_id
+        _, entry = self.entries.get(new.entity_id) or (new.stream, self._entry(new.stream, new.entity_id))
+        event = seal(
+            new,
+            event_id=self.new_event_id(),
+            recorded_at=self.recorded_at,
+            stream_seq=head.seq + 1,
+            entity_version=entry.version + 1,
+            causation_id=entry.last_event_id,
+            content=content,
+            salt=os.urandom(SALT_BYTES),
+            prev_event_hash=head.hash,
+        )
+        self.moved[new.stream] = Head(event.stream_seq, event.event_hash)
+        self.entries[new.entity_id] = (new.stream, advance(entry, event))
+        return event
+
+    def _head(self, stream: Stream) -> Head:
+        head = self.moved.get(stream)
+        if head is None:
+            head = self.cache.head(stream) or self.heads[stream]
+            self.before[stream] = head
+        return head
+
+    def _entry(self, stream: Stream, entity_id: str) -> Entry:
+        entry = self.cache.entry(stream, entity_id)
+        if entry is not None:
+            return entry
+        found = self.loaded.get(entity_id)
+        return ABSENT if found is None else found[1]
+
+    # The view that deciders read.
+
+    def get(self, kind: type[S], entity_id: str) -> S | None:
+        state = self._seen(entity_id).state
+        return state if isinstance(state, kind) else None
+
+    def version(self, entity_id: str) -> int:
+        return self._seen(entity_id).version
+
+    def last_event_id(self, entity_id: str) -> UUID | None:
+        return self._seen(entity_id).last_event_id
+
+    def _seen(self, entity_id: str) -> Entry:
+        drafted = self.entries.get(entity_id)
+        if drafted is not None:
+            return drafted[1]
+        assert self._stream is not None
+        return self._entry(self._stream, entity_id)
+
+    def settle(self) -> None:
+        """Tell the cache what is now committed: heads, and the entities that hold as of them."""
+        for stream, head in self.moved.items():
+            self.cache.remember(stream, head)
+        for entity_id, (stream, entry) in {**self.loaded, **self.entries}.items():
+            if stream in self.moved and type(entry.state) in _KEPT:
+                self.cache.remember_entity(stream, entity_id, entry)
+
+
+def _content(new: NewEvent) -> str:
+    content = canonical_content(new.data, new.policy_context, new.model_context, new.display)
+    size = len(content) if content.isascii() else len(content.encode())
+    if size > MAX_DATA_BYTES:
+        raise TooLarge(
+            "event_too_large",
+            f"One event carries at most {MAX_DATA_BYTES} bytes of canonical JSON, this one has {size}. "
+            "Put larger content into an artifact and refer to it.",
+        )
+    return content

@@ -1,0 +1,298 @@
+"""The ASGI edge: every request comes through here.
+
+It checks who calls, gives each request its ids, and turns every error into a problem document. Writes and streams are
+the hot paths and are served right here, with the same validation as everything else; reads go on to FastAPI, whose
+routing and dependency injection would cost a write more than its append does.
+"""
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+from uuid import uuid4
+
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from agentos_shared.domain.canonical import parse
+from agentos_shared.domain.envelope import Actor
+from agentos_shared.domain.errors import DomainError, Invalid, TooLarge, UnsupportedMediaType
+from agentos_shared.host import metrics, telemetry
+
+from agentos_api import problem
+from agentos_api.access import MAX_HEADER_BYTES, PUBLIC, Access, HeadersTooLarge, workspace_of
+from agentos_api.commands import Caller, Commands, CommandType, correlation
+from agentos_api.submission import Answer
+
+log = structlog.get_logger("agentos.http")
+
+MAX_BODY: Final = 1024 * 1024
+MAX_BULK_BODY: Final = 8 * 1024 * 1024
+BULK_PATH: Final = "/v1/commands"
+_TRACE_ID = re.compile(rb"[A-Za-z0-9._:-]{8,128}")
+
+SECONDS: Final = metrics.histogram("http_request_seconds", "From the first byte of a request to its answer.", ("route",))
+REQUESTS: Final = metrics.counter("http_requests", "Requests answered.", ("route", "status"))
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+StreamHandler: TypeAlias = Callable[[Scope, Receive, Send, str], Awaitable[None]]
+
+
+class InternalError(DomainError):
+    """500: our fault."""
+
+    status = 500
+
+
+class MethodNotAllowed(DomainError):
+    """405: the path is known, the method is not."""
+
+    status = 405
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request, as far as every answer needs it."""
+
+    scope: Scope
+    headers: Mapping[bytes, bytes]
+    request_id: bytes
+    correlation_id: bytes
+    traceparent: str
+
+    @property
+    def path(self) -> str:
+        path: str = self.scope["path"]
+        return path
+
+
+class Edge:
+    """ASGI application around the read side.
+
+    Args:
+        reads: the FastAPI application.
+        streams: handlers of event streams by the first segments of their path; see :meth:`_stream_of`.
+    """
+
+    def __init__(
+        self,
+        reads: ASGIApp,
+        commands: Commands,
+        access: Access,
+        streams: Mapping[str, StreamHandler],
+        read_paths: Sequence[str],
+    ) -> None:
+        self._reads = reads
+        self._commands = commands
+        self._access = access
+        self._streams = streams
+        self._routes = {_pattern(kind.path): kind for kind in commands.types.values()}
+        self._read_patterns = {_pattern(path) for path in read_paths}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._reads(scope, receive, send)
+            return
+        started = time.perf_counter()
+        headers = dict(scope["headers"])
+        exchange = _exchange(scope, headers)
+        route = "other"
+        try:
+            parts = scope["path"].split("/")
+            kind = self._command_of(parts, scope["method"])
+            if kind is None and scope["path"] != BULK_PATH:
+                stream = self._stream_of(parts)
+                route = "stream" if stream else "read"
+                await self._read(exchange, receive, send, stream)
+                return
+            route = kind.name if kind is not None else "bulk"
+            with telemetry.span("http.request", exchange.traceparent, {"http.route": route}, kind="server") as traceparent:
+                answer = await self._write(exchange, receive, kind, parts[3] if len(parts) > 4 else None, traceparent)
+            await _respond(send, exchange, answer, [])
+            REQUESTS.labels(route, str(answer.status)).inc()
+        except DomainError as error:
+            await respond_problem(send, exchange, error)
+            REQUESTS.labels(route, str(error.status)).inc()
+        except Exception:
+            log.exception("request_failed", route=route, request_id=exchange.request_id.decode())
+            await respond_problem(send, exchange, internal_error(exchange.request_id))
+            REQUESTS.labels(route, "500").inc()
+        finally:
+            if route != "stream":
+                SECONDS.labels(route).observe(time.perf_counter() - started)
+
+    async def _write(
+        self, exchange: Exchange, receive: Receive, kind: CommandType | None, parent_id: str | None, traceparent: str
+    ) -> Answer:
+        headers = exchange.headers
+        if exchange.scope["method"] != "POST":
+            raise MethodNotAllowed("method_not_allowed", "Use POST here.")
+        actor, workspace_id = self._admit(exchange, write=True)
+        raw = await _body(headers, receive, MAX_BULK_BODY if kind is None else MAX_BODY)
+        caller = Caller(
+            workspace_id,
+            "POST " + exchange.path,
+            exchange.path,
+            actor,
+            _text(headers.get(b"x-actor-type")),
+            _text(headers.get(b"x-actor-id")),
+            correlation(_text(headers.get(b"x-correlation-id"))),
+            _text(headers.get(b"idempotency-key")),
+            traceparent,
+        )
+        body = parse(raw) if raw else {}
+        if kind is None:
+            return await self._commands.execute_bulk(caller, body, len(raw))
+        return await self._commands.execute(kind, caller, body, parent_id, len(raw))
+
+    async def _read(self, exchange: Exchange, receive: Receive, send: Send, stream: StreamHandler | None) -> None:
+        scope = exchange.scope
+        write = scope["method"] not in ("GET", "HEAD", "OPTIONS")
+        if scope["path"] in PUBLIC:
+            self._access.check(exchange.headers, write=write)
+            workspace_id = "public"
+        else:
+            _, workspace_id = self._admit(exchange, write=write)
+        started = False
+
+        async def stamped(message: MutableMapping[str, Any]) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", ()), *_stamp(exchange)]
+            await send(message)
+
+        try:
+            if stream is not None:
+                if scope["method"] not in ("GET", "HEAD"):
+                    raise MethodNotAllowed("method_not_allowed", "Use GET here.")
+                await stream(scope, receive, stamped, workspace_id)
+                return
+            scope.setdefault("state", {})
+            scope["state"] |= {"workspace_id": workspace_id, "exchange": exchange}
+            await self._reads(scope, receive, stamped)
+        except Exception:
+            if started:
+                # The answer is under way: only closing the connection tells the client that it is not whole.
+                log.exception("response_broke_off", path=exchange.path, request_id=exchange.request_id.decode())
+                return
+            raise
+
+    def _admit(self, exchange: Exchange, *, write: bool) -> tuple[Actor | None, str]:
+        self._access.check(exchange.headers, write=write)
+        if sum(len(name) + len(value) for name, value in exchange.scope["headers"]) > MAX_HEADER_BYTES:
+            raise HeadersTooLarge("headers_too_large", f"Request headers are limited to {MAX_HEADER_BYTES} bytes.")
+        workspace_id = workspace_of(exchange.headers)
+        return self._access.actor(exchange.headers, workspace_id), workspace_id
+
+    def _command_of(self, parts: Sequence[str], method: str) -> CommandType | None:
+        """The command that a path names; for other methods only where no read has the same path."""
+        pattern = _shape(parts)
+        kind = self._routes.get(pattern)
+        return kind if method == "POST" or pattern not in self._read_patterns else None
+
+    def _stream_of(self, parts: Sequence[str]) -> StreamHandler | None:
+        if len(parts) < 4 or parts[1] != "v1" or parts[2] != "streams":
+            return None
+        return self._streams.get(parts[3]) if len(parts) == (5 if parts[3] == "rooms" else 4) else None
+
+
+async def respond_problem(send: Send, exchange: Exchange, error: DomainError) -> None:
+    """Send an error as a problem document."""
+    extra = [(name.encode(), value.encode()) for name, value in problem.headers(error).items()]
+    await _respond(send, exchange, problem.answer(error, exchange.path), extra)
+
+
+def internal_error(request_id: bytes) -> InternalError:
+    """500, with what helps to find the cause in the log and nothing else."""
+    return InternalError(
+        "internal_error", f"Something went wrong here; the log has more under request id {request_id.decode()}."
+    )
+
+
+async def _respond(send: Send, exchange: Exchange, answer: Answer, extra: Headers) -> None:
+    kind = b"application/json" if answer.status < 400 else problem.CONTENT_TYPE.encode()
+    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(answer.body)), *extra, *_stamp(exchange)]
+    if answer.replayed:
+        headers.append((b"idempotency-replayed", b"true"))
+    if answer.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if answer.status == 405:
+        headers.append((b"allow", b"POST" if exchange.scope["method"] != "POST" else b"GET"))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if exchange.scope["method"] == "HEAD" else answer.body})
+
+
+def _exchange(scope: Scope, headers: Mapping[bytes, bytes]) -> Exchange:
+    request_id = _trace_id(headers.get(b"x-request-id")) or b"req_" + uuid4().hex.encode()
+    given = _trace_id(headers.get(b"x-correlation-id"))
+    header = headers.get(b"traceparent")
+    traceparent = telemetry.continue_trace(_text(header))
+    return Exchange(scope, headers, request_id, b"ext_" + given if given else request_id, traceparent)
+
+
+def _stamp(exchange: Exchange) -> Headers:
+    """Headers of every answer."""
+    stamp = [
+        (b"x-request-id", exchange.request_id),
+        (b"x-correlation-id", exchange.correlation_id),
+        (b"traceparent", exchange.traceparent.encode()),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    workspace = exchange.headers.get(b"x-workspace-id")
+    if workspace is not None and len(workspace) <= 64:
+        stamp.append((b"x-workspace-id", workspace))
+    return stamp
+
+
+async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
+    """The request's body.
+
+    Raises:
+        TooLarge: ``body_too_large``. UnsupportedMediaType: not plain application/json.
+    """
+    length = headers.get(b"content-length")
+    if length is not None and int(length) > limit:
+        raise _too_large(limit)
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise _too_large(limit)
+    if message["type"] == "http.disconnect":
+        raise Invalid("incomplete_body", "The connection closed before the whole body came.")
+    if len(body) > limit:
+        raise _too_large(limit)
+    if body:
+        media = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if media != b"application/json":
+            raise UnsupportedMediaType("unsupported_media_type", "Send the body as content-type: application/json.")
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise UnsupportedMediaType("unsupported_content_encoding", "Send the body without content-encoding.")
+    return body
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge("body_too_large", f"A body here is limited to {limit} bytes; larger content belongs in an artifact.")
+
+
+def _trace_id(value: bytes | None) -> bytes | None:
+    return value if value is not None and _TRACE_ID.fullmatch(value) else None
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
+
+
+def _pattern(path: str) -> tuple[str | None, ...]:
+    return tuple(None if part.startswith("{") else part for part in path.split("/"))
+
+
+def _shape(parts: Sequence[str]) -> tuple[str | None, ...]:
+    """A path with its ids left out: every command's path is ``/v1/<nouns>`` or ``/v1/<nouns>/<id>/<...>``."""
+    if len(parts) > 3:
+        return (parts[0], parts[1], parts[2], None, *parts[4:])
+    return tuple(parts)

@@ -1,0 +1,55 @@
+"""Where entities live: facts that never change, so a process may remember them for ever."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+
+from agentos_shared.domain.envelope import Event, Stream
+from agentos_shared.store.reader import SQL
+
+MAX_KNOWN: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """What an entity is and which stream holds its whole life."""
+
+    entity_type: str
+    workspace_id: str
+    stream: Stream
+
+
+class Locator:
+    """Finds entities by id, from memory where they were seen before."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+        self._known: OrderedDict[str, Location] = OrderedDict()
+
+    def known(self, entity_id: str) -> Location | None:
+        """The location, when it is remembered."""
+        return self._known.get(entity_id)
+
+    async def find(self, entity_id: str) -> Location | None:
+        """The location of an entity, or None when there is no such."""
+        location = self._known.get(entity_id)
+        if location is not None:
+            return location
+        row = await self._pool.fetchrow(SQL["locate_entities"], [entity_id])
+        if row is None:
+            return None
+        location = Location(row["entity_type"], row["workspace_id"], Stream(row["stream_type"], row["stream_id"]))
+        self._remember(entity_id, location)
+        return location
+
+    def learn(self, event: Event) -> None:
+        """Note where a new entity lives, from its first event."""
+        if event.entity_version == 1:
+            self._remember(event.entity_id, Location(event.entity_type, event.workspace_id, event.stream))
+
+    def _remember(self, entity_id: str, location: Location) -> None:
+        self._known[entity_id] = location
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)

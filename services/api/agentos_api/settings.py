@@ -1,0 +1,45 @@
+"""Settings of the API, from the environment."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from agentos_shared.host.settings import ServiceSettings
+
+
+class ApiSettings(ServiceSettings):
+    """What the API takes besides every service's settings."""
+
+    host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535, description="TCP port of the HTTP API")] = 7717
+    auth: Annotated[Literal["open", "enforced"], Field(description="open (loopback only) or enforced")] = "open"
+    open_behind_loopback: Annotated[
+        bool, Field(description="1 in a container whose port is published on loopback only")
+    ] = False
+    allowed_hosts: Annotated[str, Field(description="further Host names, separated by commas")] = ""
+    allowed_origins: Annotated[str, Field(description="further Origins that may write, separated by commas")] = ""
+    local_token_file: Annotated[Path | None, Field(description="file with the local user's token")] = None
+
+    @model_validator(mode="after")
+    def _open_stays_local(self) -> Self:
+        if self.auth == "open" and not is_loopback(self.host) and not self.open_behind_loopback:
+            raise ValueError(
+                f"AGENTOS_AUTH=open does not listen on {self.host}: anyone who reaches it could act. "
+                "Set AGENTOS_AUTH=enforced, or AGENTOS_HOST=127.0.0.1"
+            )
+        if self.auth == "enforced" and self.local_token_file is None:
+            raise ValueError("AGENTOS_AUTH=enforced needs AGENTOS_LOCAL_TOKEN_FILE")
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own loopback."""
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

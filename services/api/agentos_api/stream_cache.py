@@ -1,0 +1,98 @@
+"""What the writer remembers of streams, so that a warm append needs no read.
+
+Everything here is a guess about the database that the append proves: an entry holds as of the head that is remembered
+with it, and the append statement refuses to run on any other head. Whoever learns that a head has moved forgets the
+stream, and with it every state that was folded from it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from agentos_shared.domain.catalog import AGGREGATES
+from agentos_shared.domain.envelope import Event, Stream
+from agentos_shared.store.reader import Head
+
+MAX_STREAMS: Final = 20_000
+MAX_ENTITIES_PER_STREAM: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A folded entity: its version, its last event and its state (None: it does not exist)."""
+
+    version: int = 0
+    last_event_id: UUID | None = None
+    state: Any = None
+
+
+ABSENT: Final = Entry()
+
+
+def advance(entry: Entry, event: Event) -> Entry:
+    """Fold one more event into an entity."""
+    aggregate = AGGREGATES.get(event.entity_type)
+    state = entry.state if aggregate is None else aggregate.evolve(entry.state, event)
+    return Entry(event.entity_version, event.event_id, state)
+
+
+def fold(events: Iterable[Event]) -> Entry:
+    """Fold the whole life of an entity."""
+    entry = ABSENT
+    for event in events:
+        entry = advance(entry, event)
+    return entry
+
+
+class _Remembered:
+    __slots__ = ("entities", "head")
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self.entities: OrderedDict[str, Entry] = OrderedDict()
+
+
+class StreamCache:
+    """Heads and folded entities of the streams that were written last; bounded in both directions."""
+
+    def __init__(self, max_streams: int = MAX_STREAMS, max_entities: int = MAX_ENTITIES_PER_STREAM) -> None:
+        self._max_streams = max_streams
+        self._max_entities = max_entities
+        self._streams: OrderedDict[Stream, _Remembered] = OrderedDict()
+
+    def head(self, stream: Stream) -> Head | None:
+        """The remembered head, or None when nothing is known."""
+        remembered = self._streams.get(stream)
+        return None if remembered is None else remembered.head
+
+    def entry(self, stream: Stream, entity_id: str) -> Entry | None:
+        """A remembered entity, or None when nothing is known of it."""
+        remembered = self._streams.get(stream)
+        return None if remembered is None else remembered.entities.get(entity_id)
+
+    def remember(self, stream: Stream, head: Head) -> None:
+        """Note the head of a stream; entities stay, since they hold as of it."""
+        remembered = self._streams.get(stream)
+        if remembered is None:
+            self._streams[stream] = _Remembered(head)
+            if len(self._streams) > self._max_streams:
+                self._streams.popitem(last=False)
+        else:
+            remembered.head = head
+            self._streams.move_to_end(stream)
+
+    def remember_entity(self, stream: Stream, entity_id: str, entry: Entry) -> None:
+        """Note an entity of a stream whose head is remembered; otherwise nothing is kept."""
+        remembered = self._streams.get(stream)
+        if remembered is None:
+            return
+        remembered.entities[entity_id] = entry
+        if len(remembered.entities) > self._max_entities:
+            remembered.entities.popitem(last=False)
+
+    def forget(self, streams: Iterable[Stream]) -> None:
+        """Drop all that is known of these streams."""
+        for stream in streams:
+            self._streams.pop(stream, None)
