@@ -1,0 +1,112 @@
+-- name: columns
+-- What an event is made of: all of evt_events except the derived jsonb.
+event_id, event_type, event_version, occurred_at, recorded_at, workspace_id, mission_id, room_id, thread_id, run_id, step_id,
+actor_type, actor_id, actor_principal_id, zone, stream_type, stream_id, stream_seq, entity_type, entity_id, entity_version,
+correlation_id, causation_id, redaction_level, contains_secrets, idempotency_key, prev_event_hash, event_hash, content, salt,
+data_digest
+
+-- name: filters
+-- What every page applies besides the one condition that its index serves. An absent filter is null.
+workspace_id = $1
+and ($2::text is null or room_id = $2)
+and ($3::text is null or thread_id = $3)
+and ($4::text is null or run_id = $4)
+and ($5::text is null or step_id = $5)
+and ($6::text is null or correlation_id = $6)
+and ($7::text[] is null or event_type = any($7))
+and ($8::text is null or data ->> 'agent_id' = $8)
+and (
+    $9::text is null or actor_principal_id = $9 or data ->> 'principal_id' = $9 or data ->> 'issued_to_principal_id' = $9
+)
+and ($10::timestamptz is null or recorded_at < $10)
+
+-- name: by_stream
+-- A page of one stream, in stream order.
+select {columns} from evt_events
+where stream_type = $12 and stream_id = $13 and stream_seq > $14 and {filters}
+order by stream_seq
+limit $11
+
+-- name: by_column
+-- A page of the events with one value in one indexed column, in order of time.
+select {columns} from evt_events
+where {column} = {value} and (recorded_at, event_id) > ($12::timestamptz, $13::uuid) and {filters}
+order by recorded_at, event_id
+limit $11
+
+-- name: by_principal
+-- A page of what a principal did and what was done to it, in order of time: a merge of three short index scans.
+with found as (
+    (
+        select recorded_at, event_id from evt_events
+        where actor_principal_id = $9 and (recorded_at, event_id) > ($12::timestamptz, $13::uuid) and {filters}
+        order by recorded_at, event_id
+        limit $11
+    )
+    union
+    (
+        select recorded_at, event_id from evt_events
+        where data ->> 'principal_id' = $9 and (recorded_at, event_id) > ($12::timestamptz, $13::uuid) and {filters}
+        order by recorded_at, event_id
+        limit $11
+    )
+    union
+    (
+        select recorded_at, event_id from evt_events
+        where data ->> 'issued_to_principal_id' = $9 and (recorded_at, event_id) > ($12::timestamptz, $13::uuid) and {filters}
+        order by recorded_at, event_id
+        limit $11
+    )
+    order by recorded_at, event_id
+    limit $11
+)
+select {columns} from evt_events
+where event_id in (select event_id from found)
+order by recorded_at, event_id
+
+-- name: by_types
+-- A page of a workspace's events of some types ($2; null: of all it has), in order of time: a merge of one short index scan
+-- for each type. The types it has are found by skipping through the index, one probe each.
+with recursive present (event_type) as (
+    (
+        select event_type from evt_events
+        where workspace_id = $1 and $2::text[] is null
+        order by event_type
+        limit 1
+    )
+    union all
+    select (
+        select event_type from evt_events
+        where workspace_id = $1 and event_type > present.event_type
+        order by event_type
+        limit 1
+    )
+    from present
+    where present.event_type is not null
+),
+found as (
+    select event.recorded_at, event.event_id
+    from (
+        select event_type from present where event_type is not null
+        union all
+        select distinct unnest($2::text[])
+    ) kind
+    cross join lateral (
+        select recorded_at, event_id from evt_events
+        where
+            workspace_id = $1
+            and event_type = kind.event_type
+            and (recorded_at, event_id) > ($4::timestamptz, $5::uuid)
+            and ($3::timestamptz is null or recorded_at < $3)
+        order by recorded_at, event_id
+        limit $6
+    ) event
+    order by event.recorded_at, event.event_id
+    limit $6
+)
+select {columns} from evt_events
+where event_id in (select event_id from found)
+order by recorded_at, event_id
+
+-- name: by_event_id
+select {columns} from evt_events where event_id = $1 and workspace_id = $2
