@@ -24,12 +24,32 @@ HEADER_EXPECTED_LAST_SEQUENCE: Final = "Nats-Expected-Last-Sequence"
 HEADER_STREAM_SEQ: Final = "agentos-stream-seq"
 HEADER_TRACEPARENT: Final = "traceparent"
 
+#: CloudEvents 1.0, NATS binding, binary mode: the attributes ride in headers, the body is the envelope itself.
+HEADER_CE_ID: Final = "ce-id"
+HEADER_CE_SOURCE: Final = "ce-source"
+HEADER_CE_TYPE: Final = "ce-type"
+HEADER_CE_TIME: Final = "ce-time"
+HEADER_CE_SPECVERSION: Final = "ce-specversion"
+HEADER_CE_SUBJECT: Final = "ce-subject"
+HEADER_CONTENT_TYPE: Final = "content-type"
+CE_SPECVERSION: Final = "1.0"
+
 WORKSPACE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def event(workspace_id: str, stream_type: str, stream_id: str, event_type: str) -> str:
     """Subject of one event: ``agentos.evt.<workspace>.<stream_type>.<stream_id>.<type with its dots as tokens>``."""
     return f"agentos.evt.{workspace_id}.{stream_type}.{stream_id}.{event_type}"
+
+
+def events_of(stream_type: str, stream_id: str) -> str:
+    """Subject filter for all events of one stream (stream ids are unique over workspaces)."""
+    return f"agentos.evt.*.{stream_type}.{stream_id}.>"
+
+
+def ce_source(workspace_id: str, stream_type: str, stream_id: str) -> str:
+    """CloudEvents ``source``: the stream that tells of it, as a URI reference."""
+    return f"/agentos/{workspace_id}/{stream_type}/{stream_id}"
 
 
 def stream_of(subject: str) -> tuple[str, str]:

@@ -1,0 +1,70 @@
+"""The API's one connection to NATS, which never gives up.
+
+nats-py closes for good after sixty failed reconnects unless told otherwise, and a connection that has closed is silent:
+both would leave an API that serves, and never publishes again.
+"""
+
+from typing import Final
+
+import structlog
+from nats.aio.client import Client
+from nats.errors import SlowConsumerError
+
+from agentos_shared.host import logging as logs
+
+log = structlog.get_logger()
+
+INBOX_PREFIX: Final = "_INBOX_api"
+RECONNECT_WAIT_S: Final = 0.2
+CONNECT_TIMEOUT_S: Final = 2
+PING_INTERVAL_S: Final = 5
+#: Bytes that may wait for the socket; the relay keeps far less in flight, so this only bounds replies and pings.
+PENDING_BYTES: Final = 16 * 1024 * 1024
+
+
+async def connect(url: str, *, name: str = "agentos-api") -> Client:
+    """Connect to NATS; from then on the client reconnects for ever, by itself.
+
+    Args:
+        url: ``nats://user:password@host:port``.
+
+    Does not return before the server answers: bound it (``host.lifecycle.connect`` does). Cancelled, it leaves nothing.
+    """
+    client = Client()
+    server = logs.mask_url(url)
+
+    async def on_error(error: Exception) -> None:
+        # A subscriber that lags has its own fallback, and each failed attempt to reconnect is no news.
+        expected = not client.is_connected or isinstance(error, SlowConsumerError)
+        say = log.debug if expected else log.warning
+        say("nats_error", error=f"{type(error).__name__}: {error}")
+
+    async def on_disconnected() -> None:
+        log.warning("nats_disconnected", server=server)
+
+    async def on_reconnected() -> None:
+        log.info("nats_reconnected", server=server)
+
+    async def on_closed() -> None:
+        log.info("nats_closed", server=server)
+
+    try:
+        await client.connect(
+            url,
+            name=name,
+            error_cb=on_error,
+            disconnected_cb=on_disconnected,
+            reconnected_cb=on_reconnected,
+            closed_cb=on_closed,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # seconds; a float works and is what we want
+            connect_timeout=CONNECT_TIMEOUT_S,
+            ping_interval=PING_INTERVAL_S,
+            max_outstanding_pings=2,
+            inbox_prefix=INBOX_PREFIX,
+            pending_size=PENDING_BYTES,
+        )
+    except BaseException:
+        await client.close()
+        raise
+    return client
