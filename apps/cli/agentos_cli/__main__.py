@@ -1,0 +1,5 @@
+"""``python -m agentos_cli``."""
+
+from agentos_cli.main import app
+
+app()

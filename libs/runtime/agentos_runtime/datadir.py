@@ -1,0 +1,161 @@
+"""The data directory: its layout, its lock, and what it remembers between starts (passwords, ports)."""
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from agentos_runtime.errors import AlreadyRunning, RuntimeFailure
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    """Paths below one data directory."""
+
+    root: Path
+
+    @property
+    def postgres(self) -> Path:
+        """The cluster of the embedded Postgres."""
+        return self.root / "postgres"
+
+    @property
+    def nats(self) -> Path:
+        """Configuration and JetStream store of the embedded NATS."""
+        return self.root / "nats"
+
+    @property
+    def logs(self) -> Path:
+        """One log file per component."""
+        return self.root / "logs"
+
+    @property
+    def run_file(self) -> Path:
+        """What runs now: written by the supervisor, read by ``agentos status``."""
+        return self.root / "run.json"
+
+    @property
+    def local_token(self) -> Path:
+        """The local user's token."""
+        return self.root / "local-token"
+
+    def create(self) -> None:
+        """Makes the directories, closed to other users.
+
+        Raises:
+            RuntimeFailure: the directory cannot be made or written.
+        """
+        try:
+            for path in (self.root, self.nats, self.logs):
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise RuntimeFailure(
+                f"Cannot make the data directory {self.root}: {error.strerror}. Choose another with --data-dir."
+            ) from error
+        if not os.access(self.root, os.W_OK | os.X_OK):
+            raise RuntimeFailure(f"Cannot write to the data directory {self.root}. Choose another with --data-dir.")
+
+    def passwords(self, names: Iterable[str]) -> dict[str, str]:
+        """A password for each name, made once and kept in ``secrets.json`` (0600)."""
+        path = self.root / "secrets.json"
+        known: dict[str, str] = read_json(path)
+        missing = [name for name in names if name not in known]
+        if missing:
+            known |= {name: secrets.token_hex(24) for name in missing}
+            write_private(path, json.dumps(known, indent=1))
+        return known
+
+    def ports(self, names: Iterable[str], host: str = "127.0.0.1") -> dict[str, int]:
+        """A free port for each name: the one of the last start where it is still free."""
+        path = self.root / "ports.json"
+        before: dict[str, int] = read_json(path)
+        held: list[socket.socket] = []  # all are held until all are chosen, so that no two are the same
+        chosen: dict[str, int] = {}
+        try:
+            for name in names:
+                try:
+                    listener = bind(host, int(before.get(name, 0)))
+                except OSError:
+                    listener = bind(host, 0)
+                held.append(listener)
+                chosen[name] = listener.getsockname()[1]
+        finally:
+            for listener in held:
+                listener.close()
+        if chosen != before:
+            write_private(path, json.dumps(chosen, indent=1))
+        return chosen
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket bound to the port. Raises OSError where it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1)  # two sockets may share a bound address until one of them listens
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def read_json(path: Path) -> Any:
+    """The file's object, or an empty one where it is missing or cut short."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replaces a file at once, readable by its owner only."""
+    new = path.with_name(path.name + ".new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        os.fchmod(descriptor, 0o600)
+        stream.write(text)
+        stream.flush()
+        os.fsync(descriptor)  # a password that is lost locks the database
+    new.replace(path)
+
+
+class Lock:
+    """Held by the one supervisor of a data directory; the kernel lets go of it however that process ends."""
+
+    def __init__(self, data: DataDir) -> None:
+        self._path = data.root / "supervisor.lock"
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._descriptor)
+            raise AlreadyRunning(
+                f"Agent OS already runs on {self._path.parent}. See `agentos status`, stop it with `agentos down`, "
+                "or start another copy with other --data-dir and --port."
+            ) from None
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        os.close(self._descriptor)
+
+
+def is_locked(data: DataDir) -> bool:
+    """Whether a supervisor runs on this data directory."""
+    try:
+        with Lock(data):
+            return False
+    except AlreadyRunning:
+        return True
+    except OSError:
+        return False

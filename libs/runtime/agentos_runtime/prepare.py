@@ -1,0 +1,88 @@
+"""Bringing a database to where the services can use it: made, migrated, safe, roles able to log in."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from agentos_runtime.datadir import DataDir, write_private
+from agentos_runtime.errors import RuntimeFailure, Unreachable
+from agentos_runtime.settings import API_ROLE, PROJECTOR_ROLE
+
+Hook: TypeAlias = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """How each role logs in.
+
+    Attributes:
+        owner_url: who migrates.
+        passwords: role -> password that we set.
+        given: role -> URL, for roles that somebody else has made; their passwords are theirs.
+    """
+
+    owner_url: str
+    passwords: Mapping[str, str]
+    given: Mapping[str, str]
+
+    def url(self, role: str) -> str:
+        """The role's URL: the owner's with another user, unless it was given."""
+        if role in self.given:
+            return self.given[role]
+        parts = urlsplit(self.owner_url)
+        place = parts.netloc.rpartition("@")[2]
+        return urlunsplit(parts._replace(netloc=f"{role}:{quote(self.passwords[role], safe='')}@{place}"))
+
+
+def is_current(data: DataDir, owner_url: str) -> bool:
+    """Whether the last start left the schema as this version wants it."""
+    from agentos_shared.store import migrate
+
+    try:
+        return (data.root / "schema").read_text(encoding="ascii") == migrate.fingerprint()
+    except OSError:
+        return False
+
+
+async def schema(data: DataDir, roles: Roles) -> None:
+    """Makes the database if need be, migrates it, checks its durability, and lets the roles in.
+
+    Raises:
+        RuntimeFailure: the server refuses, or the database is not one to serve from.
+    """
+    import asyncpg  # here: its import overlaps with the start of Postgres
+    from agentos_shared.store import migrate
+
+    try:
+        connection = await connect(roles.owner_url)
+        try:
+            await migrate.check_durability(connection)
+            await migrate.migrate(connection)
+            for role in (API_ROLE, PROJECTOR_ROLE):
+                if role not in roles.given:
+                    await migrate.let_in(connection, role, roles.passwords[role])
+        finally:
+            await connection.close()
+    except migrate.StoreRefused as error:
+        raise RuntimeFailure(str(error)) from error
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise Unreachable(f"Postgres refused to prepare the schema: {error}") from error
+    write_private(data.root / "schema", migrate.fingerprint())
+
+
+async def connect(owner_url: str):  # type: ignore[no-untyped-def]
+    """A connection of the owner; makes the database when the server has none of that name."""
+    import asyncpg
+
+    try:
+        return await asyncpg.connect(owner_url, timeout=10, command_timeout=60)
+    except asyncpg.InvalidCatalogNameError:
+        parts = urlsplit(owner_url)
+        name = parts.path.lstrip("/")
+        connection = await asyncpg.connect(urlunsplit(parts._replace(path="/postgres")), timeout=10)
+        try:
+            await connection.execute(f'create database "{name.replace(chr(34), chr(34) * 2)}"')
+        finally:
+            await connection.close()
+        return await asyncpg.connect(owner_url, timeout=10, command_timeout=60)

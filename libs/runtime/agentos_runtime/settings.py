@@ -1,0 +1,103 @@
+"""Settings of the supervisor and the command line: the only place of this package that reads the environment.
+
+Plain dataclasses: importing pydantic would cost ``agentos status`` more than its work does.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from agentos_runtime.errors import UsageError
+
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 7717
+API_ROLE: Final = "agentos_api"
+PROJECTOR_ROLE: Final = "agentos_projector"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What ``agentos up`` was told.
+
+    Attributes:
+        port: of the API; 0 takes a free one.
+        postgres_url: owner's URL of a server that is run elsewhere; None runs the embedded one.
+        nats_url: the same for NATS; every service then uses it as it is.
+        role_urls: role -> URL, for an external server whose roles somebody else made.
+        restart_attempts: failed starts in a row before a component is given up.
+        restart_base_s: back-off of the second restart; the first comes sooner.
+        restart_cap_s: bound of the back-off.
+        disk_low_bytes: free space below which the stack reports itself degraded.
+        inherited: the environment that children get, without what is ours to set.
+    """
+
+    data_dir: Path
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+    postgres_url: str | None = None
+    nats_url: str | None = None
+    role_urls: Mapping[str, str] = field(default_factory=dict)
+    restart_attempts: int = 8
+    restart_base_s: float = 1.0
+    restart_cap_s: float = 30.0
+    disk_low_bytes: int = 512 * 1024 * 1024
+    inherited: Mapping[str, str] = field(default_factory=dict)
+
+
+def load(data_dir: Path | None = None, port: int | None = None) -> Settings:
+    """Settings from the environment; arguments win over it.
+
+    Raises:
+        UsageError: a variable has no sensible value; all such are named at once.
+    """
+    environ = os.environ
+    wrong: list[str] = []
+
+    def number(name: str, default: float, low: float, high: float) -> float:
+        text = environ.get(name, "").strip()
+        if not text:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            wrong.append(f"{name}={text!r} is not a number from {low:g} to {high:g}")
+            return default
+        return value
+
+    role_urls = {
+        role: environ[name]
+        for role, name in (
+            (API_ROLE, "AGENTOS_API_POSTGRES_URL"),
+            (PROJECTOR_ROLE, "AGENTOS_PROJECTOR_POSTGRES_URL"),
+        )
+        if environ.get(name)
+    }
+    settings = Settings(
+        data_dir=(data_dir or default_data_dir(environ)).expanduser().absolute(),
+        host=environ.get("AGENTOS_HOST") or DEFAULT_HOST,
+        port=port if port is not None else int(number("AGENTOS_PORT", DEFAULT_PORT, 0, 65535)),
+        postgres_url=environ.get("AGENTOS_POSTGRES_URL") or None,
+        nats_url=environ.get("AGENTOS_NATS_URL") or None,
+        role_urls=role_urls,
+        restart_attempts=int(number("AGENTOS_RESTART_ATTEMPTS", 8, 1, 1000)),
+        restart_base_s=number("AGENTOS_RESTART_BASE_S", 1.0, 0.01, 60),
+        restart_cap_s=number("AGENTOS_RESTART_CAP_S", 30.0, 0.01, 600),
+        disk_low_bytes=int(number("AGENTOS_DISK_LOW_MB", 512, 0, 1e9)) * 1024 * 1024,
+        inherited={name: value for name, value in environ.items() if not name.endswith("_POSTGRES_URL")},
+    )
+    if wrong:
+        raise UsageError("; ".join(wrong) + ". Correct the environment (see .env.example).")
+    return settings
+
+
+def default_data_dir(environ: Mapping[str, str]) -> Path:
+    """``AGENTOS_DATA_DIR``, else the platform's directory for a user's data."""
+    if environ.get("AGENTOS_DATA_DIR"):
+        return Path(environ["AGENTOS_DATA_DIR"])
+    from platformdirs import user_data_path  # here: only few commands need it
+
+    return user_data_path("agentos", appauthor=False)

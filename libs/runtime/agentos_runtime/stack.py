@@ -1,0 +1,147 @@
+"""Which components a stack has, with which command, environment and credentials."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+
+from agentos_runtime import nats, postgres, prepare, probe, processes
+from agentos_runtime.component import Spec
+from agentos_runtime.datadir import DataDir
+from agentos_runtime.settings import API_ROLE, PROJECTOR_ROLE, Settings
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the stack is reached. The last two hold passwords."""
+
+    url: str
+    postgres_url: str
+    nats_url: str
+
+
+@dataclass(slots=True)
+class Plan:
+    """What the supervisor runs."""
+
+    addresses: Addresses
+    specs: list[Spec]
+    schema_ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def may_start(self, name: str) -> None:
+        """Services wait for the first schema, and start beside Postgres once it is there."""
+        if name in ("api", "projector"):
+            await self.schema_ready.wait()
+
+
+async def plan(settings: Settings, data: DataDir) -> Plan:
+    """Prepares the data directory (cluster, passwords, ports, configurations) and says what to run.
+
+    Raises:
+        RuntimeFailure: the cluster cannot be made or is of another version.
+    """
+    passwords = data.passwords([postgres.OWNER, API_ROLE, PROJECTOR_ROLE, *(f"nats_{user}" for user in nats.USERS)])
+    ports = data.ports(["postgres", "nats", "projector_health", *([] if settings.port else ["api"])])
+    api_port = settings.port or ports["api"]
+    owner_url = settings.postgres_url or postgres.url(passwords[postgres.OWNER], ports["postgres"])
+    nats_urls = {
+        user: settings.nats_url or nats.url(user, passwords[f"nats_{user}"], ports["nats"]) for user in nats.USERS
+    }
+    roles = prepare.Roles(owner_url, passwords, settings.role_urls)
+    addresses = Addresses(
+        url=f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{api_port}",
+        postgres_url=owner_url,
+        nats_url=nats_urls[nats.INTEGRATION],
+    )
+    made = Plan(addresses, [])
+    if settings.postgres_url is None and prepare.is_current(data, owner_url):
+        made.schema_ready.set()
+
+    async def schema() -> None:
+        await prepare.schema(data, roles)
+        made.schema_ready.set()
+
+    common = settings.inherited | {"PYTHONUNBUFFERED": "1"}
+    common.setdefault("AGENTOS_LOG_FORMAT", "json")
+    made.specs = [
+        await postgres_spec(settings, data, passwords[postgres.OWNER], ports["postgres"], schema),
+        nats_spec(settings, data, passwords, ports["nats"]),
+        service_spec(
+            "api",
+            partial(probe.http, _reach(settings.host), api_port),
+            common
+            | {
+                "AGENTOS_POSTGRES_URL": roles.url(API_ROLE),
+                "AGENTOS_NATS_URL": nats_urls[nats.API],
+                "AGENTOS_HOST": settings.host,
+                "AGENTOS_PORT": str(api_port),
+                "AGENTOS_LOCAL_TOKEN_FILE": str(data.local_token),
+            },
+        ),
+        service_spec(
+            "projector",
+            partial(probe.http, LOOPBACK, ports["projector_health"]),
+            common
+            | {
+                "AGENTOS_POSTGRES_URL": roles.url(PROJECTOR_ROLE),
+                "AGENTOS_NATS_URL": nats_urls[nats.PROJECTOR],
+                "AGENTOS_HEALTH_HOST": LOOPBACK,
+                "AGENTOS_HEALTH_PORT": str(ports["projector_health"]),
+            },
+        ),
+    ]
+    made.specs = [s for s in made.specs if s.name in ("postgres", "nats") or find_spec(f"agentos_{s.name}.__main__")]
+    return made
+
+
+async def postgres_spec(settings: Settings, data: DataDir, password: str, port: int, schema: prepare.Hook) -> Spec:
+    """The embedded server, or the watch over one that is run elsewhere."""
+    if settings.postgres_url is not None:
+        parts = urlsplit(settings.postgres_url)
+        host, external_port = parts.hostname or "localhost", parts.port or 5432
+        return Spec("postgres", partial(probe.postgres, host, external_port), None, on_ready=schema)
+    await postgres.initialise(data.postgres, password)
+    postgres.configure(data.postgres, port)
+    return Spec(
+        name="postgres",
+        probe=partial(probe.postgres, postgres.HOST, port),
+        command=partial(postgres.server_command, data.postgres),
+        environment=postgres.ENVIRONMENT,
+        before_start=partial(postgres.clear_leftovers, data.postgres),
+        on_ready=schema,
+        # Fast shutdown ends clients cleanly; the immediate one leaves recovery to the next start.
+        stop_signals=((signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0)),
+    )
+
+
+def nats_spec(settings: Settings, data: DataDir, passwords: Mapping[str, str], port: int) -> Spec:
+    """The embedded server, or the watch over one that is run elsewhere."""
+    if settings.nats_url is not None:
+        parts = urlsplit(settings.nats_url)
+        host, external_port = parts.hostname or "localhost", parts.port or 4222
+        return Spec("nats", partial(probe.nats, host, external_port, parts.username, parts.password), None)
+    configuration = nats.configure(data.nats, port, {user: passwords[f"nats_{user}"] for user in nats.USERS})
+    return Spec(
+        name="nats",
+        probe=partial(probe.nats, nats.HOST, port, nats.SUPERVISOR, passwords[f"nats_{nats.SUPERVISOR}"]),
+        command=partial(nats.server_command, configuration),
+        environment={"PATH": os.defpath},
+    )
+
+
+def service_spec(name: str, ready: probe.Probe, environment: Mapping[str, str]) -> Spec:
+    """One of our services. ``-P`` keeps the working directory off its import path."""
+    command = partial(processes.launched, [sys.executable, "-P", "-m", f"agentos_{name}"], signal.SIGTERM)
+    return Spec(name=name, probe=ready, command=command, environment=environment, needs=("postgres", "nats"))
+
+
+def _reach(host: str) -> str:
+    """An address at which a listener on all interfaces is reached."""
+    return {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)

@@ -1,0 +1,216 @@
+"""Runs the stack: all components at once, one lock per data directory, everything stopped in order at the end."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import psutil
+
+from agentos_runtime import processes, stack
+from agentos_runtime.component import Backoff, Component, State
+from agentos_runtime.datadir import DataDir, Lock, bind, read_json, write_private
+from agentos_runtime.errors import AlreadyRunning, RuntimeFailure
+from agentos_runtime.settings import Settings
+
+DISK_EVERY_S: Final = 10.0
+#: What stops first: nobody may be left without what it needs to finish.
+STOP_ORDER: Final = (("api", "projector"), ("nats",), ("postgres",))
+
+
+@dataclass(slots=True)
+class Disk:
+    """Free space of the data directory's file system."""
+
+    free_bytes: int = 0
+    low: bool = False
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """One run of the stack.
+
+    Attributes:
+        listener: called after every change, for the terminal.
+    """
+
+    settings: Settings
+    listener: Callable[["Supervisor", Component | None], None] = lambda supervisor, component: None
+    components: list[Component] = field(default_factory=list)
+    phase: State = State.STARTING
+    disk: Disk = field(default_factory=Disk)
+    addresses: stack.Addresses | None = None
+    _ready_once: bool = False
+    _stopping: bool = False
+    _started: float = field(default_factory=time.time)
+    _ready_at: float | None = None
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Until SIGINT or SIGTERM, or until a component was given up before the stack was ever ready.
+
+        Raises:
+            AlreadyRunning: another supervisor has this data directory, or the port is taken.
+            RuntimeFailure: the stack could not start.
+        """
+        data = DataDir(self.settings.data_dir)
+        data.create()
+        with Lock(data):
+            await end_orphans(data)
+            require_port(self.settings.host, self.settings.port)
+            plan = await stack.plan(self.settings, data)
+            self.addresses = plan.addresses
+            backoff = Backoff(self.settings.restart_base_s, self.settings.restart_cap_s, self.settings.restart_attempts)
+            self.components = [
+                Component(spec, backoff, data.logs / f"{spec.name}.log", self._changed, self._blocked)
+                for spec in plan.specs
+            ]
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, self._ask_to_stop)
+            running = {
+                component.name: asyncio.create_task(self._run_one(component, plan), name=component.name)
+                for component in self.components
+            }
+            for task in running.values():
+                task.add_done_callback(lambda _: self._wake.set())
+            watching = asyncio.create_task(self._watch_disk(), name="disk")
+            try:
+                await self._until_stopped(running)
+            finally:
+                watching.cancel()
+                await self._stop(running)
+        if not self._ready_once and (failed := self._first_fatal()):
+            raise RuntimeFailure(f"{failed.name} did not start: {failed.detail}. See {data.logs / failed.name}.log")
+
+    async def _run_one(self, component: Component, plan: stack.Plan) -> None:
+        await plan.may_start(component.name)
+        await component.run()
+
+    async def _until_stopped(self, running: dict[str, asyncio.Task[None]]) -> None:
+        while not self._stopping:
+            await self._wake.wait()
+            self._wake.clear()
+            for task in running.values():
+                if task.done() and not task.cancelled() and (error := task.exception()):
+                    raise error
+            if not self._ready_once and self._first_fatal():
+                return
+
+    async def _stop(self, running: dict[str, asyncio.Task[None]]) -> None:
+        self._stopping = True
+        self._changed(None)
+        for task in running.values():
+            task.cancel()
+        await asyncio.gather(*running.values(), return_exceptions=True)
+        by_name = {component.name: component for component in self.components}
+        for names in STOP_ORDER:
+            await asyncio.gather(*(by_name.pop(name).stop() for name in names if name in by_name))
+        self.phase = State.FATAL if self._first_fatal() else State.STOPPED
+        self._changed(None)
+
+    def _ask_to_stop(self) -> None:
+        if self._stopping:
+            for component in self.components:
+                component.kill_now()
+        self._stopping = True
+        self._wake.set()
+
+    def _first_fatal(self) -> Component | None:
+        return next((component for component in self.components if component.state is State.FATAL), None)
+
+    def _blocked(self, component: Component) -> bool:
+        states = {other.name: other.state for other in self.components}
+        return any(states.get(name, State.HEALTHY) is not State.HEALTHY for name in component.spec.needs)
+
+    async def _watch_disk(self) -> None:
+        while True:
+            with suppress(OSError):
+                free = shutil.disk_usage(self.settings.data_dir).free
+                was = self.disk.low
+                # Back only with room to spare, so that it does not flap at the mark.
+                low = free < self.settings.disk_low_bytes * (1.25 if was else 1.0)
+                self.disk = Disk(free, low)
+                if low != was:
+                    self._changed(None)
+            await asyncio.sleep(DISK_EVERY_S)
+
+    # -- what others see -----------------------------------------------------------------------------------------
+
+    def _changed(self, component: Component | None) -> None:
+        self.phase = self._overall()
+        if self.phase is State.HEALTHY and not self._ready_once:
+            self._ready_once = True
+            self._ready_at = time.time()
+        with suppress(OSError):  # a full disk must not stop the supervisor
+            write_private(DataDir(self.settings.data_dir).run_file, json.dumps(self.status(), indent=1))
+        self.listener(self, component)
+        self._wake.set()
+
+    def _overall(self) -> State:
+        states = [component.state for component in self.components]
+        if self._stopping or not states:
+            return State.STOPPED if all(state in (State.STOPPED, State.FATAL) for state in states) else self.phase
+        if State.FATAL in states:
+            return State.FATAL
+        if all(state is State.HEALTHY for state in states):
+            return State.DEGRADED if self.disk.low else State.HEALTHY
+        return State.DEGRADED if self._ready_once else State.STARTING
+
+    def status(self) -> dict[str, Any]:
+        """What ``agentos status --json`` prints (run.json, readable by the owner only: it holds URLs)."""
+        assert self.addresses is not None
+        return {
+            "phase": str(self.phase),
+            "components": {component.name: component.status() for component in self.components},
+            "url": self.addresses.url,
+            "postgres_url": self.addresses.postgres_url,
+            "nats_url": self.addresses.nats_url,
+            "data_dir": str(self.settings.data_dir),
+            "pid": os.getpid(),
+            "created": psutil.Process().create_time(),
+            "started_at": self._started,
+            "ready_at": self._ready_at,
+            "disk": {"free_bytes": self.disk.free_bytes, "low": self.disk.low},
+        }
+
+
+def require_port(host: str, port: int) -> None:
+    """Raises AlreadyRunning when somebody listens there."""
+    if port == 0:
+        return
+    try:
+        bind(host, port).close()
+    except OSError as error:
+        raise AlreadyRunning(
+            f"Port {port} on {host} cannot be had ({error.strerror}): stop what uses it, or choose another with --port."
+        ) from None
+
+
+async def end_orphans(data: DataDir) -> None:
+    """Ends what a killed supervisor left, each known by pid and start time. Postgres is seen to before its own start."""
+    left = read_json(data.run_file).get("components", {})
+    found = [
+        process
+        for name, status in left.items()
+        if name != "postgres" and status.get("pid") and status.get("created")
+        if (process := processes.same(int(status["pid"]), float(status["created"]))) is not None
+    ]
+    if found:
+        await processes.end(found, signal.SIGTERM, patience_s=8)
+
+
+def read_status(data: DataDir) -> dict[str, Any] | None:
+    """What runs on this data directory; None when nothing does."""
+    status = read_json(data.run_file)
+    if not isinstance(status, dict) or not status.get("pid"):
+        return None
+    if processes.same(int(status["pid"]), float(status["created"])) is None:
+        return None
+    return status
