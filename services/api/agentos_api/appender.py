@@ -22,8 +22,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import asyncpg
 import structlog
@@ -64,15 +63,6 @@ _LOST: Final = (
     asyncpg.PostgresSystemError,
 )
 
-_COLUMNS: Final = (
-    "event_id", "event_type", "event_version", "occurred_at", "recorded_at", "workspace_id", "mission_id", "room_id",
-    "thread_id", "run_id", "step_id", "actor_type", "actor_id", "actor_principal_id", "zone", "stream_type",
-    "stream_id", "stream_seq", "entity_type", "entity_id", "entity_version", "correlation_id", "causation_id",
-    "redaction_level", "contains_secrets", "idempotency_key", "prev_event_hash", "event_hash", "content", "salt",
-    "data_digest",
-)  # fmt: skip
-_row = attrgetter(*_COLUMNS)
-
 #: For one connection that only runs the append: one generic plan, driven by the arrays in their (sorted) order.
 _SERVER_SETTINGS: Final = {
     "application_name": "agentos-api appender",
@@ -84,8 +74,7 @@ _SERVER_SETTINGS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(NamedTuple):
     """An event that has just been committed, as the relay and the live hub take it."""
 
     event: Event
@@ -402,7 +391,10 @@ def _parameters(draft: Draft) -> list[Sequence[object]]:
         *_columns(moved, 5),
         *_columns(made, 5),
         *_columns(kept, 7),
-        *_columns([_row(event) for event in draft.events], len(_COLUMNS)),
+        draft.events,
+        [event.stream_type for event in draft.events],
+        [event.stream_id for event in draft.events],
+        [event.stream_seq for event in draft.events],
         draft.traceparents,
     ]
 

@@ -23,20 +23,12 @@ with moved as (
         event_id, event_type, event_version, occurred_at, recorded_at, workspace_id, mission_id, room_id, thread_id,
         run_id, step_id, actor_type, actor_id, actor_principal_id, zone, stream_type, stream_id, stream_seq,
         entity_type, entity_id, entity_version, correlation_id, causation_id, redaction_level, contains_secrets,
-        idempotency_key, prev_event_hash, event_hash, content, salt, data_digest
+        idempotency_key, prev_event_hash, content, salt, data_digest, event_hash
     )
-    select * from unnest(
-        $18::uuid[], $19::text[], $20::int[], $21::timestamptz[], $22::timestamptz[], $23::text[], $24::text[],
-        $25::text[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::text[], $32::text[],
-        $33::text[], $34::text[], $35::bigint[], $36::text[], $37::text[], $38::int[], $39::text[], $40::uuid[],
-        $41::text[], $42::bool[], $43::text[], $44::text[], $45::text[], $46::text[], $47::bytea[], $48::text[]
-    )
+    select * from unnest($18::evt_new_event[])
 ), queued as (
     insert into evt_outbox (stream_type, stream_id, stream_seq, traceparent)
-    select stream_type, stream_id, stream_seq, traceparent
-    from unnest($33::text[], $34::text[], $35::bigint[], $49::text[])
-        with ordinality as n(stream_type, stream_id, stream_seq, traceparent, place)
-    order by place
+    select * from unnest($19::text[], $20::text[], $21::bigint[], $22::text[])
     returning position
 )
 select evt_require(

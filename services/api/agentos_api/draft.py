@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeVar
-from uuid import UUID
 
 from agentos_shared.domain.catalog import AGGREGATES
 from agentos_shared.domain.envelope import SALT_BYTES, Event, NewEvent, Stream, canonical_content, seal
@@ -42,10 +41,10 @@ class Draft:
     heads: Mapping[Stream, Head]
     loaded: Mapping[str, tuple[Stream, Entry]]
     recorded_at: datetime
-    new_event_id: Callable[[], UUID]
+    new_event_id: Callable[[], str]
     events: list[Event] = field(default_factory=list)
     traceparents: list[str | None] = field(default_factory=list)
-    keys: list[tuple[RequestKey, Answer, UUID | None]] = field(default_factory=list)
+    keys: list[tuple[RequestKey, Answer, str | None]] = field(default_factory=list)
     before: dict[Stream, Head] = field(default_factory=dict)
     workspaces: dict[Stream, str] = field(default_factory=dict)
     moved: dict[Stream, Head] = field(default_factory=dict)
@@ -127,7 +126,7 @@ class Draft:
     def version(self, entity_id: str) -> int:
         return self._seen(entity_id).version
 
-    def last_event_id(self, entity_id: str) -> UUID | None:
+    def last_event_id(self, entity_id: str) -> str | None:
         return self._seen(entity_id).last_event_id
 
     def _seen(self, entity_id: str) -> Entry:

@@ -7,9 +7,7 @@ stream, and with it every state that was folded from it.
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Final
-from uuid import UUID
+from typing import Any, Final, NamedTuple
 
 from agentos_shared.domain.catalog import AGGREGATES
 from agentos_shared.domain.envelope import Event, Stream
@@ -19,12 +17,11 @@ MAX_STREAMS: Final = 20_000
 MAX_ENTITIES_PER_STREAM: Final = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A folded entity: its version, its last event and its state (None: it does not exist)."""
 
     version: int = 0
-    last_event_id: UUID | None = None
+    last_event_id: str | None = None
     state: Any = None
 
 

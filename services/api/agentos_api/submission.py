@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from agentos_shared.domain.decider import Command, CommandBody, Decide
 from agentos_shared.domain.envelope import Event, Stream
 from agentos_shared.domain.errors import DomainError
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One command of a submission.
 
     Args:
@@ -36,8 +35,7 @@ class Refused:
 Outcome: TypeAlias = Sequence[Event] | DomainError
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """An HTTP answer: status and body. ``replayed``: given before, under the same idempotency key."""
 
     status: int
@@ -45,8 +43,7 @@ class Answer:
     replayed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RequestKey:
+class RequestKey(NamedTuple):
     """An idempotency key with what it is unique over.
 
     Args:
@@ -68,8 +65,7 @@ class RequestKey:
 Render: TypeAlias = Callable[[Sequence[Outcome]], Answer]
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(NamedTuple):
     """What one request wants appended.
 
     Args:

@@ -8,8 +8,7 @@ it does not know (J. Chassaing, "Functional Event Sourcing Decider").
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
-from uuid import UUID
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,8 +38,7 @@ class CommandBody(BaseModel):
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+class Meta(NamedTuple):
     """Who asks, where, and in which context."""
 
     workspace_id: str
@@ -49,8 +47,7 @@ class Meta:
     idempotency_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Command(Generic[Body]):
+class Command(NamedTuple, Generic[Body]):
     """One wish, with every id that it needs.
 
     Args:
@@ -75,7 +72,7 @@ class View(Protocol):
     def version(self, entity_id: str) -> int:
         """``entity_version`` of an entity's last event; 0 when it has none."""
 
-    def last_event_id(self, entity_id: str) -> UUID | None:
+    def last_event_id(self, entity_id: str) -> str | None:
         """The entity's last event: the ``causation_id`` of its next."""
 
 

@@ -12,11 +12,10 @@ drop content and salt while the chain still verifies::
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final, Literal
-from uuid import UUID
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
@@ -35,9 +34,8 @@ _DATA: Final = '{"data":'
 _NO_CONTEXT: Final = ',"display":{},"model_context":{},"policy_context":{}}'
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """One ordered history: a room's, or a workspace's own."""
+class Stream(NamedTuple):
+    """One ordered history: a room's, or a workspace's own. A tuple, since it is hashed for every event."""
 
     type: StreamType
     id: str
@@ -46,8 +44,7 @@ class Stream:
         return f"{self.type}/{self.id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
+class Actor(NamedTuple):
     """Who did it. ``principal_id`` is a UUID text."""
 
     type: ActorType
@@ -55,8 +52,10 @@ class Actor:
     principal_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewEvent:
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class NewEvent(NamedTuple):
     """An event that was decided and has no place yet: the appender gives it sequence, version, time and hash."""
 
     event_type: str
@@ -75,18 +74,21 @@ class NewEvent:
     thread_id: str | None = None
     run_id: str | None = None
     step_id: str | None = None
-    causation_id: UUID | None = None
+    causation_id: str | None = None
     idempotency_key: str | None = None
-    policy_context: Mapping[str, Any] = field(default_factory=dict)
-    model_context: Mapping[str, Any] = field(default_factory=dict)
-    display: Mapping[str, Any] = field(default_factory=dict)
+    policy_context: Mapping[str, Any] = _NOTHING
+    model_context: Mapping[str, Any] = _NOTHING
+    display: Mapping[str, Any] = _NOTHING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """An event as it stands in the store."""
+class Event(NamedTuple):
+    """An event as it stands in the store. Its members stand in the order of the database's type ``evt_new_event``.
 
-    event_id: UUID
+    ``event_id`` and ``causation_id`` are UUID texts, times are UTC in whole milliseconds, ``content`` is canonical JSON
+    of ``{data, display, model_context, policy_context}``. (A tuple, since tens of thousands are made each second.)
+    """
+
+    event_id: str
     event_type: str
     event_version: int
     occurred_at: datetime
@@ -108,15 +110,15 @@ class Event:
     entity_id: str
     entity_version: int
     correlation_id: str
-    causation_id: UUID | None
+    causation_id: str | None
     redaction_level: RedactionLevel
     contains_secrets: bool
     idempotency_key: str | None
     prev_event_hash: str | None
-    event_hash: str
     content: str
     salt: bytes | None
     data_digest: str
+    event_hash: str
 
     @property
     def stream(self) -> Stream:
@@ -154,7 +156,7 @@ class Event:
 
     def _members(self, data: Any) -> dict[str, Any]:
         return {
-            "event_id": str(self.event_id),
+            "event_id": self.event_id,
             "event_type": self.event_type,
             "event_version": self.event_version,
             "occurred_at": timestamp(self.occurred_at),
@@ -176,7 +178,7 @@ class Event:
             "entity_id": self.entity_id,
             "entity_version": self.entity_version,
             "correlation_id": self.correlation_id,
-            "causation_id": None if self.causation_id is None else str(self.causation_id),
+            "causation_id": self.causation_id,
             "redaction_level": self.redaction_level,
             "contains_secrets": self.contains_secrets,
             "data": data,
@@ -224,13 +226,13 @@ def hashed_bytes(event: Event) -> bytes:
             "actor_id": event.actor_id,
             "actor_principal_id": event.actor_principal_id,
             "actor_type": event.actor_type,
-            "causation_id": None if event.causation_id is None else str(event.causation_id),
+            "causation_id": event.causation_id,
             "correlation_id": event.correlation_id,
             "data_digest": event.data_digest,
             "entity_id": event.entity_id,
             "entity_type": event.entity_type,
             "entity_version": event.entity_version,
-            "event_id": str(event.event_id),
+            "event_id": event.event_id,
             "event_type": event.event_type,
             "event_version": event.event_version,
             "idempotency_key": event.idempotency_key,
@@ -253,11 +255,11 @@ def hashed_bytes(event: Event) -> bytes:
 def seal(
     new: NewEvent,
     *,
-    event_id: UUID,
+    event_id: str,
     recorded_at: datetime,
     stream_seq: int,
     entity_version: int,
-    causation_id: UUID | None,
+    causation_id: str | None,
     content: str,
     salt: bytes,
     prev_event_hash: str | None,
@@ -265,39 +267,37 @@ def seal(
     contains_secrets: bool = False,
 ) -> Event:
     """Give a decided event its place in the stream, and the hash that binds it there."""
-    event = Event(
-        event_id=event_id,
-        event_type=new.event_type,
-        event_version=new.event_version,
-        occurred_at=new.occurred_at or recorded_at,
-        recorded_at=recorded_at,
-        workspace_id=new.workspace_id,
-        mission_id=new.mission_id,
-        room_id=new.room_id,
-        thread_id=new.thread_id,
-        run_id=new.run_id,
-        step_id=new.step_id,
-        actor_type=new.actor.type,
-        actor_id=new.actor.id,
-        actor_principal_id=new.actor.principal_id,
-        zone=new.zone,
-        stream_type=new.stream.type,
-        stream_id=new.stream.id,
-        stream_seq=stream_seq,
-        entity_type=new.entity_type,
-        entity_id=new.entity_id,
-        entity_version=entity_version,
-        correlation_id=new.correlation_id,
-        causation_id=new.causation_id or causation_id,
-        redaction_level=redaction_level,
-        contains_secrets=contains_secrets,
-        idempotency_key=new.idempotency_key,
-        prev_event_hash=prev_event_hash,
-        event_hash="",
-        content=content,
-        salt=salt,
-        data_digest=data_digest(salt, content),
+    unhashed = Event(
+        event_id,
+        new.event_type,
+        new.event_version,
+        new.occurred_at or recorded_at,
+        recorded_at,
+        new.workspace_id,
+        new.mission_id,
+        new.room_id,
+        new.thread_id,
+        new.run_id,
+        new.step_id,
+        new.actor.type,
+        new.actor.id,
+        new.actor.principal_id,
+        new.zone,
+        new.stream.type,
+        new.stream.id,
+        stream_seq,
+        new.entity_type,
+        new.entity_id,
+        entity_version,
+        new.correlation_id,
+        new.causation_id or causation_id,
+        redaction_level,
+        contains_secrets,
+        new.idempotency_key,
+        prev_event_hash,
+        content,
+        salt,
+        data_digest(salt, content),
+        "",
     )
-    # The hash covers the event's own members, so it can only be set once they stand: here, and nowhere else.
-    object.__setattr__(event, "event_hash", event_hash(prev_event_hash, hashed_bytes(event)))
-    return event
+    return Event(*unhashed[:-1], event_hash(prev_event_hash, hashed_bytes(unhashed)))

@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-import uuid
 
 from ulid import ULID
 
@@ -20,8 +19,8 @@ def new_id(prefix: str) -> str:
     return prefix + str(ULID())
 
 
-def new_event_id() -> uuid.UUID:
-    """A UUIDv7 (RFC 9562, section 5.7) that only grows within this process.
+def new_event_id() -> str:
+    """A UUIDv7 text (RFC 9562, section 5.7) that only grows within this process.
 
     The 12 bits ``rand_a`` carry the fraction of the millisecond (section 6.2, method 3), raised by one where the
     clock did not move, so that ids sort in the order in which they were drawn.
@@ -31,6 +30,6 @@ def new_event_id() -> uuid.UUID:
     ticks = (now // 1_000_000 << 12) | ((now % 1_000_000 << 12) // 1_000_000)
     with _lock:
         _last = ticks = max(ticks, _last + 1)
-    tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
-    high = (ticks >> 12 << 16) | 0x7000 | (ticks & 0xFFF)
-    return uuid.UUID(int=(high << 64) | (0x8000_0000_0000_0000 | tail))
+    tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+    digits = f"{ticks >> 12:012x}7{ticks & 0xFFF:03x}{tail:016x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -1,8 +1,7 @@
 """Reading the event store. Any service may; only services/api writes it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -16,8 +15,7 @@ SQL: Final = statements.load("agentos_shared.store", "reader.sql")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The last position of a stream and the hash of the event there (``seq`` 0: nothing yet)."""
 
     seq: int
@@ -27,7 +25,7 @@ class Head:
 def event_of(row: asyncpg.Record) -> Event:
     """An event from a row of ``evt_events`` (all columns; ``data`` is not read, being derived from ``content``)."""
     return Event(
-        event_id=UUID(int=row["event_id"].int),
+        event_id=str(row["event_id"]),
         event_type=row["event_type"],
         event_version=row["event_version"],
         occurred_at=row["occurred_at"],
@@ -49,7 +47,7 @@ def event_of(row: asyncpg.Record) -> Event:
         entity_id=row["entity_id"],
         entity_version=row["entity_version"],
         correlation_id=row["correlation_id"],
-        causation_id=row["causation_id"],
+        causation_id=None if row["causation_id"] is None else str(row["causation_id"]),
         redaction_level=row["redaction_level"],
         contains_secrets=row["contains_secrets"],
         idempotency_key=row["idempotency_key"],
