@@ -163,3 +163,8 @@ def _problem(kind: type[Settings], problem: Mapping[str, Any]) -> str:
 def otel_environment() -> Mapping[str, str]:
     """The standard ``OTEL_*`` variables that are set and not empty."""
     return {name: value for name, value in os.environ.items() if name.startswith("OTEL_") and value.strip()}
+
+
+def failpoints_environment() -> str:
+    """``AGENTOS_FAILPOINTS``, for tests only; see :mod:`agentos_shared.host.failpoints`."""
+    return os.environ.get("AGENTOS_FAILPOINTS", "")
