@@ -253,7 +253,7 @@ async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) ->
         TooLarge: ``body_too_large``. UnsupportedMediaType: not plain application/json.
     """
     length = headers.get(b"content-length")
-    if length is not None and int(length) > limit:
+    if length is not None and (not length.isdigit() or len(length) > 18 or int(length) > limit):
         raise _too_large(limit)
     message = await receive()
     body: bytes = message.get("body", b"")

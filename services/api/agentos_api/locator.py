@@ -1,5 +1,6 @@
 """Where entities live: facts that never change, so a process may remember them for ever."""
 
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,7 @@ from agentos_shared.domain.envelope import Event, Stream
 from agentos_shared.store.reader import SQL
 
 MAX_KNOWN: Final = 100_000
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Locator:
         location = self._known.get(entity_id)
         if location is not None:
             return location
+        if _ID.fullmatch(entity_id) is None:
+            return None
         row = await self._pool.fetchrow(SQL["locate_entities"], [entity_id])
         if row is None:
             return None

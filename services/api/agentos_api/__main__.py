@@ -1,0 +1,5 @@
+"""`python -m agentos_api`."""
+
+from agentos_api.main import main
+
+main()

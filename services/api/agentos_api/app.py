@@ -1,0 +1,86 @@
+"""The HTTP application: FastAPI for reads and documentation, the edge around it."""
+
+from typing import Final
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from agentos_shared.domain.errors import DomainError, NotFound, TryLater
+
+
+from agentos_api import openapi, problem, sse
+from agentos_api.access import Access
+from agentos_api.commands import Commands
+from agentos_api.edge import Edge, MethodNotAllowed, internal_error
+from agentos_api.routes import audit, events, messages, rooms, search, system, threads
+from agentos_api.services import Services
+
+log = structlog.get_logger("agentos.http")
+
+ROUTERS: Final = (rooms.router, threads.router, messages.router, search.router, events.router, audit.router, system.router)
+
+
+def build(services: Services, commands: Commands, access: Access) -> ASGIApp:
+    """The ASGI application of this process."""
+    api = FastAPI(
+        title="Agent OS",
+        version="0.1.0",
+        description="Event-sourced control plane for AI agents: see, stop and prove what they do.",
+        docs_url="/docs",
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    api.state.services = services
+    for router in ROUTERS:
+        api.include_router(router)
+    openapi.install(api, tuple(commands.types.values()))
+    api.add_exception_handler(DomainError, _domain_error)
+    api.add_exception_handler(RequestValidationError, _invalid_request)
+    api.add_exception_handler(HTTPException, _http_error)
+    api.add_exception_handler(Exception, _unexpected)
+    return Edge(
+        api,
+        commands,
+        access,
+        streams={"rooms": sse.room_handler(services), "workspace": sse.workspace_handler(services)},
+        read_paths=[route.path for router in ROUTERS for route in router.routes if hasattr(route, "path")],
+    )
+
+
+def _problem(request: Request, error: DomainError) -> Response:
+    answer = problem.answer(error, request.url.path)
+    return Response(answer.body, answer.status, problem.headers(error), media_type=problem.CONTENT_TYPE)
+
+
+async def _domain_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DomainError)
+    return _problem(request, error)
+
+
+async def _invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults = [{**fault, "loc": fault["loc"][1:]} for fault in error.errors()]
+    where = str(error.errors()[0]["loc"][0]) if error.errors() else "query"
+    return _problem(request, problem.invalid(faults, where))
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    known: dict[int, DomainError] = {
+        404: NotFound("not_found", "There is nothing at this path; /docs lists what there is."),
+        405: MethodNotAllowed("method_not_allowed", f"{request.method} is not allowed here; /docs lists what is."),
+    }
+    response = _problem(request, known.get(error.status_code, TryLater("unavailable", str(error.detail))))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    exchange = request.scope["state"]["exchange"]
+    log.error("request_failed", path=request.url.path, request_id=exchange.request_id.decode(), exc_info=error)
+    return _problem(request, internal_error(exchange.request_id))
+
+

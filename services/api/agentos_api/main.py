@@ -1,0 +1,149 @@
+"""The API process: wiring, start and stop."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import asyncpg
+import orjson
+import uvicorn
+from nats.aio.client import Client
+
+from agentos_shared.contracts import subjects
+from agentos_shared.host import lifecycle, logging, telemetry
+from agentos_shared.host.health import Health, Unwell
+from agentos_shared.host.settings import load, nats_address, postgres_address
+from agentos_shared.store import migrate
+
+from agentos_api import app, nats_connection
+from agentos_api.access import Access
+from agentos_api.appender import Appender
+from agentos_api.command_types import COMMAND_TYPES
+from agentos_api.commands import Commands
+from agentos_api.hub import Hub
+from agentos_api.locator import Locator
+from agentos_api.nats_commands import NatsCommands
+from agentos_api.relay import Relay
+from agentos_api.services import Services
+from agentos_api.settings import ApiSettings
+from agentos_api.waiting import Projected
+
+POOL_SIZE = 8
+DRAIN_S = 3
+
+
+def main() -> None:
+    """Run until SIGTERM; exit code 3 when Postgres or NATS cannot be reached."""
+    sys.exit(lifecycle.run_service("api", serve))
+
+
+async def serve(shutdown: lifecycle.Shutdown) -> None:
+    """Wire the parts, serve until the wish to stop, and drain."""
+    settings = load(ApiSettings)
+    logging.configure("api", settings)
+    telemetry.start("api")
+    dsn = settings.postgres_url.get_secret_value()
+    pool = await lifecycle.connect(
+        f"Postgres at {postgres_address(settings.postgres_url)}",
+        lambda: _open_pool(dsn),
+        give_up_on=(migrate.UnsafeSettings,),
+    )
+    nats = await lifecycle.connect(
+        f"NATS at {nats_address(settings.nats_url)}",
+        lambda: nats_connection.connect(settings.nats_url.get_secret_value()),
+    )
+    appender = Appender(dsn, now=lambda: datetime.now(UTC))
+    relay = Relay(dsn, nats)
+    hub = Hub(pool, nats)
+    projected = Projected()
+    services = Services(settings, pool, nats, appender, relay, hub, projected, _health(pool, nats))
+    locator = Locator(pool)
+    commands = Commands(appender, locator, COMMAND_TYPES)
+    access = Access(settings, _local_token(settings))
+    appender.listen(hub.on_commit)
+    appender.listen(relay.on_commit)
+    appender.listen(lambda batch: [locator.learn(committed.event) for committed in batch])
+    await projected.subscribe(nats)
+    parts = lifecycle.Parts(appender, relay, hub, NatsCommands(nats, commands, access))
+    await parts.start()
+    server = _Server(
+        uvicorn.Config(
+            app.build(services, commands, access),
+            host=settings.host,
+            port=settings.port,
+            http="httptools",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            proxy_headers=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+    )
+    tasks = lifecycle.Tasks()
+    try:
+        tasks.spawn("http", server.serve)
+        await shutdown.wait_or_crash(tasks)
+        services.health.drain()
+        await hub.stop()  # streams end with `gone`, so that the server has nothing left to wait for
+        server.should_exit = True
+    finally:
+        await tasks.stop()
+        await parts.stop()
+        await nats.close()
+        await pool.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that leaves the signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _open_pool(dsn: str) -> "asyncpg.Pool[asyncpg.Record]":
+    pool = await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=POOL_SIZE,
+        command_timeout=10,
+        timeout=2,
+        server_settings={"application_name": "agentos-api"},
+    )
+    try:
+        async with pool.acquire() as connection:
+            await migrate.check_schema(connection)
+            await migrate.check_durability(connection)
+    except BaseException:
+        await pool.close()
+        raise
+    return pool
+
+
+def _health(pool: "asyncpg.Pool[asyncpg.Record]", nats: Client) -> Health:
+    async def nats_answers() -> None:
+        if not nats.is_connected:
+            raise Unwell("not connected; writes go on, and the outbox keeps what is to be published")
+        await nats.flush(timeout=1)
+
+    async def projector_answers() -> None:
+        reply = await nats.request(subjects.health("projector"), timeout=1)
+        report = orjson.loads(reply.data)
+        if not report["ok"]:
+            raise Unwell(report["detail"] or "not ready")
+
+    health = Health("api")
+    health.add("postgres", lambda: pool.fetchval("select 1"))
+    health.add("nats", nats_answers)
+    health.add("projector", projector_answers, timeout_s=1.5)
+    return health
+
+
+def _local_token(settings: ApiSettings) -> str | None:
+    if settings.local_token_file is None or not settings.local_token_file.exists():
+        return None
+    return settings.local_token_file.read_text(encoding="ascii").strip() or None

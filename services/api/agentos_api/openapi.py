@@ -1,0 +1,222 @@
+"""The OpenAPI document: FastAPI's own for the reads, and the commands and streams that the edge serves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
+
+from agentos_api.commands import MAX_BULK, CommandType
+from agentos_api.problem import Problem
+
+_REF: Final = "#/components/schemas/{model}"
+
+#: Status codes that any write may answer, with what they mean.
+_WRITE_PROBLEMS: Final[Mapping[int, str]] = {
+    400: "Malformed, missing or out of range.",
+    401: "No credential, or one that is not valid.",
+    403: "This Host or Origin may not write here.",
+    404: "What the path or the body names does not exist in this workspace.",
+    405: "Only POST is allowed here.",
+    409: "Contradicts the present state.",
+    413: "The body or the event is too large.",
+    415: "The body must be application/json.",
+    422: "The idempotency key came with another body before.",
+    431: "The headers are too large.",
+    503: "Try again: the store cannot be reached, or too many writes wait.",
+}
+_STREAM_PROBLEMS: Final = (400, 401, 403, 404, 405, 406, 431, 503)
+_EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "room.create": {"title": "Ops desk", "topic": "night shift"},
+    "thread.create": {"title": "Disk is filling up"},
+    "message.create": {"content_md": "**/var** is at 91 %", "sender_type": "agent", "sender_id": "watcher"},
+}
+
+
+def install(api: FastAPI, kinds: Sequence[CommandType]) -> None:
+    """Make ``api.openapi()`` tell everything that this process serves."""
+    generate = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            document = generate()
+            _add(document, kinds)
+            api.openapi_schema = document
+        return api.openapi_schema
+
+    api.openapi = openapi  # type: ignore[method-assign]
+
+
+def _add(document: dict[str, Any], kinds: Sequence[CommandType]) -> None:
+    _, definitions = models_json_schema(
+        [(kind.body, "validation") for kind in kinds] + [(Problem, "serialization")], ref_template=_REF
+    )
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for name, schema in definitions["$defs"].items():
+        schemas.setdefault(name, schema)
+    paths = document["paths"]
+    for kind in kinds:
+        paths.setdefault(kind.path, {})["post"] = _command(kind)
+    paths["/v1/commands"] = {"post": _bulk(kinds)}
+    paths["/v1/streams/rooms/{room_id}"] = {"get": _stream("Live feed of a room", "room")}
+    paths["/v1/streams/workspace"] = {"get": _stream("Live feed of the workspace's own stream", None)}
+    for path in paths.values():
+        for method, operation in path.items():
+            _finish(method, operation)
+
+
+def _finish(method: str, operation: dict[str, Any]) -> None:
+    """What the edge adds to every operation."""
+    operation.setdefault("parameters", []).append(
+        _header("x-workspace-id", "Workspace; `ws_dev` when absent.", r"^[A-Za-z0-9_-]{1,64}$")
+    )
+    for status in (400, 401, 403, 431):
+        operation["responses"].setdefault(str(status), _problem(_WRITE_PROBLEMS[status]))
+    if method == "get":
+        operation["responses"].pop("422", None)  # a bad query is a 400 here
+
+
+def _command(kind: CommandType) -> dict[str, Any]:
+    noun, verb = kind.name.split(".")
+    answer = {
+        "type": "object",
+        "required": [kind.answers, "event_id", "stream_type", "stream_id", "stream_seq"],
+        "properties": {
+            kind.answers: {"type": "string", "examples": [f"{kind.prefix}01JDAGZ3K8R4W5T6Y7V8X9Z0AB"]},
+            "event_id": {"type": "string", "format": "uuid"},
+            "stream_type": {"enum": ["room", "workspace"]},
+            "stream_id": {"type": "string"},
+            "stream_seq": {"type": "integer", "minimum": 1},
+        },
+    }
+    parameters = [_header("idempotency-key", "Makes a retry safe: the same key and body get the first answer again.", None)]
+    if kind.parameter is not None:
+        parameters.append({"name": kind.parameter, "in": "path", "required": True, "schema": {"type": "string"}})
+    return {
+        "tags": [noun + "s"],
+        "summary": f"{verb.capitalize()} a {noun}",
+        "operationId": f"{verb}_{noun}",
+        "description": (kind.body.__doc__ or "").strip(),
+        "parameters": parameters,
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": _REF.format(model=kind.body.__name__)},
+                    "example": _EXAMPLES.get(kind.name, {}),
+                }
+            },
+        },
+        "responses": {
+            str(kind.status): {
+                "description": "Appended.",
+                "content": {"application/json": {"schema": answer}},
+            },
+            **_problems(tuple(_WRITE_PROBLEMS)),
+        },
+    }
+
+
+def _bulk(kinds: Sequence[CommandType]) -> dict[str, Any]:
+    command = {
+        "type": "object",
+        "required": ["type"],
+        "additionalProperties": False,
+        "properties": {
+            "type": {"enum": [kind.name for kind in kinds]},
+            "body": {"type": "object", "description": "The command's HTTP body, with the ids of its path."},
+        },
+    }
+    return {
+        "tags": ["commands"],
+        "summary": "Run several commands",
+        "operationId": "run_commands",
+        "description": "Runs commands in order. With `atomic`, all or none of them; they must then be of one room.",
+        "parameters": [_header("idempotency-key", "Makes a retry of the whole list safe.", None)],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["commands"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "atomic": {"type": "boolean", "default": False},
+                            "commands": {"type": "array", "minItems": 1, "maxItems": MAX_BULK, "items": command},
+                        },
+                    },
+                    "example": {"commands": [{"type": "room.create", "body": {"title": "Ops desk"}}]},
+                }
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "One result a command, in order: its `status`, and its answer's or problem's members.",
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "required": ["results"],
+                            "properties": {
+                                "results": {
+                                    "type": "array",
+                                    "items": {
+                                        "type": "object",
+                                        "required": ["status"],
+                                        "properties": {"status": {"type": "integer"}},
+                                    },
+                                }
+                            },
+                        }
+                    }
+                },
+            },
+            **_problems(tuple(_WRITE_PROBLEMS)),
+        },
+    }
+
+
+def _stream(summary: str, parent: str | None) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = [
+        {
+            "name": "from_seq",
+            "in": "query",
+            "description": "Exclusive: events after this stream_seq. `latest` follows only.",
+            "schema": {"anyOf": [{"type": "integer", "minimum": 0}, {"const": "latest"}], "default": 0},
+        },
+        _header("last-event-id", "Wins over from_seq; browsers send it when they reconnect.", r"^[0-9]{1,18}$"),
+    ]
+    if parent is not None:
+        parameters.append({"name": f"{parent}_id", "in": "path", "required": True, "schema": {"type": "string"}})
+    return {
+        "tags": ["streams"],
+        "summary": summary,
+        "operationId": f"stream_{parent or 'workspace'}",
+        "description": "Server-sent events: history, `caught_up`, then live. Also `reset` and `gone`.",
+        "parameters": parameters,
+        "responses": {
+            "200": {
+                "description": "`id` is the stream_seq, `data` the event's envelope.",
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            },
+            **_problems(_STREAM_PROBLEMS),
+        },
+    }
+
+
+def _problems(statuses: Sequence[int]) -> dict[str, Any]:
+    told = {**_WRITE_PROBLEMS, 406: "Accept must allow text/event-stream."}
+    return {str(status): _problem(told[status]) for status in statuses}
+
+
+def _problem(description: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "content": {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}},
+    }
+
+
+def _header(name: str, description: str, pattern: str | None) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"} if pattern is None else {"type": "string", "pattern": pattern}
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}

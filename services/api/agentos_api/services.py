@@ -1,0 +1,28 @@
+"""The parts of a running API, as its routes reach them."""
+
+from dataclasses import dataclass
+
+import asyncpg
+from nats.aio.client import Client
+
+from agentos_shared.host.health import Health
+
+from agentos_api.appender import Appender
+from agentos_api.hub import Hub
+from agentos_api.relay import Relay
+from agentos_api.settings import ApiSettings
+from agentos_api.waiting import Projected
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One of each; ``app.state.services``."""
+
+    settings: ApiSettings
+    pool: "asyncpg.Pool[asyncpg.Record]"
+    nats: Client
+    appender: Appender
+    relay: Relay
+    hub: Hub
+    projected: Projected
+    health: Health
