@@ -73,5 +73,27 @@ def status(data_dir: DataDirOption = None, json: JsonOption = False) -> None:
     guarded(lambda: command.status(data_dir, json))
 
 
+@app.command("import-trajectory")
+def import_trajectory(
+    files: Annotated[list[Path], typer.Argument(help="Recorded sessions (SWE-agent's .traj).", show_default=False)],
+    room: Annotated[
+        str | None, typer.Option("--room", help="Into this room instead of a new one.", show_default=False)
+    ] = None,
+    workspace: Annotated[str, typer.Option("--workspace", help="Of the room.")] = "ws_dev",
+    url: Annotated[
+        str | None, typer.Option("--url", help="Of the API, instead of the stack's.", show_default=False)
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="Credential for --url.", show_default=False)
+    ] = None,
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Import recorded agent sessions: one thread a session, each thought, action and observation a message."""
+    from agentos_cli import import_trajectory as command
+
+    guarded(lambda: command.run(files, data_dir, url, token_file, workspace, room, json))
+
+
 if __name__ == "__main__":
     sys.exit(app())

@@ -6,6 +6,7 @@ Reads files and nothing else. A file is JSON with ``trajectory`` (a list of turn
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ MAX_SENDER: Final = 200
 AGENT: Final = "swe-agent"
 ENVIRONMENT: Final = "environment"
 
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _FIELDS: Final[tuple[Label, ...]] = ("thought", "action", "observation")
 
 
@@ -170,9 +172,9 @@ def _known_text(path: Path, field: str, value: Any) -> str:
 
 
 def _fault(text: str) -> str | None:
-    for place, letter in enumerate(text):
-        if letter == "\x00":
-            return f"character {place} is NUL, which no event can carry."
-        if "\ud800" <= letter <= "\udfff":
-            return f"character {place} is half of a surrogate pair (U+{ord(letter):04X}), which is no text."
-    return None
+    found = _UNSTORABLE.search(text)
+    if found is None:
+        return None
+    if found[0] == "\x00":
+        return f"character {found.start()} is NUL, which no event can carry."
+    return f"character {found.start()} is half of a surrogate pair (U+{ord(found[0]):04X}), which is no text."

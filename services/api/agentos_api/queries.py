@@ -1,26 +1,27 @@
-"""How a read endpoint asks Postgres and answers: one round trip, bounded in time, waiting only for what is not projected yet.
+"""How a read endpoint asks Postgres and answers: one round trip, bounded in time, waiting only for what is missing.
 
-Statements for a list select from a gate (is the position reached, is the parent known and projected) left join the page, so
-that one round trip tells a list that is empty from one that is not there yet.
+Statements for a list select from a gate (is the position reached, is the parent known and projected) left join the
+page, so that one round trip tells a list that is empty from one that is not there yet.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, TypeAlias
 
 import asyncpg
 import orjson
+from asyncpg.pool import PoolConnectionProxy
 from fastapi import Query, Request, Response
 from pydantic import WithJsonSchema
-
-from agentos_shared.domain.envelope import timestamp
-from agentos_shared.domain.errors import Invalid, NotFound, TryLater
 
 from agentos_api.paging import seq_of
 from agentos_api.problem import CONTENT_TYPE, Problem
 from agentos_api.waiting import Projected
+from agentos_shared.domain.envelope import timestamp
+from agentos_shared.domain.errors import Invalid, NotFound, TryLater
 
 Row: TypeAlias = "asyncpg.Record"
 
@@ -80,9 +81,19 @@ class Reader:
         Raises:
             TryLater: ``store_unavailable`` when Postgres cannot be reached, or does not answer in time.
         """
+        async with self.connection() as connection:
+            return await connection.fetch(sql, *arguments, timeout=TIMEOUT_S)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator["PoolConnectionProxy[asyncpg.Record]"]:
+        """A connection for as long as the block lasts, for what needs several statements in one snapshot.
+
+        Raises:
+            TryLater: ``store_unavailable`` when Postgres cannot be reached, or does not answer in time.
+        """
         try:
             async with self.pool.acquire(timeout=TIMEOUT_S) as connection:
-                return await connection.fetch(sql, *arguments, timeout=TIMEOUT_S)
+                yield connection
         except _UNREACHABLE as error:
             raise TryLater("store_unavailable", "The store cannot be reached just now; try again.") from error
 
@@ -106,7 +117,11 @@ class Reader:
         return await self.projected.until(look)
 
     async def page(self, sql: str, key: str, *arguments: Any, missing: NotFound | None = None) -> Sequence[Row]:
-        """Rows of a page; ``key`` is a column that no row of it leaves null, ``missing`` the error for an unknown parent.
+        """Rows of a page.
+
+        Args:
+            key: a column that no row of the page leaves null.
+            missing: the error for an unknown parent.
 
         Raises:
             NotFound: ``missing``.

@@ -1,8 +1,8 @@
 """Reads that wait for the projector, for a bounded time, and only when what they ask for is not there yet.
 
-The projector says on core NATS that it committed something (:data:`subjects.PING_PROJECTED`, no content). One subscription
-of the process wakes every waiting request, and each looks again with its own query. A ping may get lost, or NATS may be
-down: then a slow poll looks instead. A reader that finds its rows at the first look never enters the waiting part.
+The projector says on core NATS that it committed something (:data:`subjects.PING_PROJECTED`, no content). One
+subscription of the process wakes every waiting request, and each looks again with its own query. A ping may get lost,
+or NATS may be down: then a slow poll looks instead. A reader that finds its rows at the first look never waits.
 """
 
 import asyncio

@@ -9,12 +9,11 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
+from agentos_api.paging import EARLIEST, MAX_SEQ, Key, Order, limit_of, seq_of, time_of
+from agentos_api.queries import Cursor, Limit, Reader, Row, answer, problems, reader_of, storable
 from agentos_shared.domain.errors import Invalid, NotFound
 from agentos_shared.store import statements
 from agentos_shared.store.reader import event_of
-
-from agentos_api.paging import EARLIEST, MAX_SEQ, Key, Order, limit_of, seq_of, time_of
-from agentos_api.queries import Cursor, Limit, Reader, Row, answer, problems, reader_of, storable
 
 router = APIRouter(tags=["events"])
 
@@ -240,8 +239,8 @@ def _types(one: str | None, several: list[str] | None) -> list[str] | None:
     response_model=EventPage,
     responses=problems(
         None,
-        "stream_type_and_stream_id_required_together, invalid_from_seq, invalid_event_types, invalid_before_recorded_at, "
-        "invalid_limit, invalid_cursor",
+        "stream_type_and_stream_id_required_together, invalid_from_seq, invalid_event_types, "
+        "invalid_before_recorded_at, invalid_limit, invalid_cursor",
     ),
     summary="Query events",
 )
@@ -310,7 +309,7 @@ async def _find(reader: Reader, filters: Filters, after: Key, limit: int) -> Seq
             _SQL["by_stream"],
             *passed,
             *stream,
-            max(filters.from_seq, cast(int, after[0])),
+            max(filters.from_seq, cast("int", after[0])),
         )
     served = (statement for column, statement in _BY_COLUMN.items() if getattr(filters, column) is not None)
     return await reader.fetch(next(served, _SQL["by_principal"]), *passed, *after)

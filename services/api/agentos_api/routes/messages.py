@@ -5,12 +5,11 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from agentos_shared.domain.errors import NotFound
-from agentos_shared.store import statements
-
 from agentos_api.paging import LATEST, Order, limit_of, time_of
 from agentos_api.queries import Cursor, Limit, MinPosition, answer, members, position_of, problems, reader_of, storable
 from agentos_api.routes import threads
+from agentos_shared.domain.errors import NotFound
+from agentos_shared.store import statements
 
 router = APIRouter(tags=["messages"])
 

@@ -5,11 +5,10 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from agentos_shared.domain.errors import NotFound
-from agentos_shared.store import statements
-
 from agentos_api.paging import LATEST, Order, limit_of
 from agentos_api.queries import Cursor, Limit, MinPosition, answer, members, position_of, problems, reader_of
+from agentos_shared.domain.errors import NotFound
+from agentos_shared.store import statements
 
 router = APIRouter(tags=["rooms"])
 

@@ -5,9 +5,6 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from agentos_shared.domain.errors import Invalid
-from agentos_shared.store import statements
-
 from agentos_api.paging import LATEST, Order, limit_of
 from agentos_api.queries import (
     Cursor,
@@ -20,6 +17,8 @@ from agentos_api.queries import (
     reader_of,
     storable,
 )
+from agentos_shared.domain.errors import Invalid
+from agentos_shared.store import statements
 
 router = APIRouter(tags=["search"])
 
