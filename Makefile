@@ -5,16 +5,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := libs/shared libs/runtime services/api services/projector apps/cli
 EDITABLE := $(foreach package,$(PACKAGES),-e ./$(package))
+SOURCES := $(foreach package,$(PACKAGES),$(wildcard $(package)/agentos_*)) $(wildcard bench) tests conftest.py
+# Passed on: make up ARGS="--port 7800", make test ARGS="-k hub"
+ARGS ?=
 
-.PHONY: help setup
+.PHONY: help setup lock up test check fix bench faults clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
 
 setup: .venv/.ready ## make .venv with everything
 
+# What the virtualenv was made for is part of its mark: a checkout that was moved makes it anew.
 .venv/.ready: requirements.lock Makefile $(foreach package,$(PACKAGES),$(package)/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Agent OS needs Python 3.11 or newer; set PYTHON=/path/to/python3" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "The venv module is missing: apt install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "The venv module is missing: apt install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation $(EDITABLE)
 	@touch $@
@@ -23,3 +27,29 @@ lock: ## resolve requirements.lock anew
 	$(BIN)/uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-annotate --no-header \
 		$(foreach package,$(PACKAGES),--no-emit-package agentos-$(notdir $(package))) \
 		--group pyproject.toml:dev pyproject.toml -o requirements.lock
+
+up: setup ## start everything and print the address (Ctrl-C stops it)
+	@exec $(BIN)/python -m agentos_cli up $(ARGS)
+
+test: setup ## run the tests
+	$(BIN)/python -m pytest -q $(ARGS)
+
+check: setup ## formatting, lint, types, who may import whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(SOURCES)
+	PYTHONPATH= $(BIN)/lint-imports
+
+fix: setup ## format, and mend what lint can mend
+	$(BIN)/ruff check --fix -q . || true
+	$(BIN)/ruff format -q .
+
+bench: setup ## measure beside plain baselines
+	$(BIN)/python -m bench $(ARGS)
+
+faults: setup ## kill every part under load, again and again (FAULT_ROUNDS=20)
+	$(BIN)/python -m pytest -q tests/faults $(ARGS)
+
+clean: ## remove .venv, caches and results (data directories stay)
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis bench/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,25 +1,119 @@
 """Migrations: once, in order, unchanged, and only into a database that is ours; durability is not negotiable."""
 
 import asyncio
-import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import asyncpg
 import pytest
 import pytest_asyncio
 
+from agentos_runtime import prepare
 from agentos_shared.store import migrate
-from tests.fixtures.stack import Postgres, execute, server_url
+from agentos_shared.store.migrate import Migration
+from tests.fixtures.stack import Postgres, PostgresServer, execute, server_url
+
+Connection = "asyncpg.Connection[asyncpg.Record]"
 
 
 @pytest_asyncio.fixture
-async def owner(postgres: Postgres) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+async def owner(postgres: Postgres) -> AsyncIterator[Connection]:
     connection = await asyncpg.connect(postgres.owner_url)
     yield connection
     await connection.close()
 
 
-async def test_a_second_run_applies_nothing(owner: "asyncpg.Connection[asyncpg.Record]") -> None:
+@pytest.fixture
+def empty_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A database that nothing was done to."""
+    admin = postgres_server.url("agentos", "postgres")
+    asyncio.run(execute(admin, "create database empty"))
+    yield server_url(admin, "empty")
+    asyncio.run(execute(admin, "drop database empty with (force)"))
+
+
+async def test_a_second_run_applies_nothing(owner: Connection) -> None:
     assert await migrate.migrate(owner) == []
     await migrate.check_schema(owner)
     await migrate.check_durability(owner)
+
+
+async def test_runs_at_once_apply_each_migration_once(empty_url: str) -> None:
+    connections = [await asyncpg.connect(empty_url) for _ in range(4)]
+    try:
+        with pytest.raises(migrate.SchemaRefused, match="no event store"):
+            await migrate.check_schema(connections[0])
+        applied = await asyncio.gather(*(migrate.migrate(connection) for connection in connections))
+        assert sum(map(len, applied)) == len(migrate.migrations())
+        await migrate.check_schema(connections[0])
+    finally:
+        for connection in connections:
+            await connection.close()
+
+
+async def test_a_foreign_schema_is_refused_by_name(empty_url: str) -> None:
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute("create table orders (id int)")
+    with pytest.raises(migrate.SchemaRefused, match=r"not ours \(public\.orders\)"):
+        await migrate.migrate(connection)
+    assert await connection.fetchval("select to_regclass('evt_events')") is None
+    await connection.close()
+
+
+async def test_a_changed_migration_is_refused_by_name(owner: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, *others = migrate.migrations()
+    changed = (replace(first, sql=first.sql + "-- a word more"), *others)
+    monkeypatch.setattr(migrate, "migrations", lambda: changed)
+    for check in (migrate.migrate, migrate.check_schema):
+        with pytest.raises(migrate.SchemaRefused, match="0001_event_store differs"):
+            await check(owner)
+
+
+async def test_a_newer_database_is_refused(owner: Connection) -> None:
+    await owner.execute("insert into evt_migrations values (9999, 'from_the_future', 'x')")
+    with pytest.raises(migrate.SchemaRefused, match="9999_from_the_future"):
+        await migrate.migrate(owner)
+
+
+async def test_a_failing_migration_leaves_nothing_behind(owner: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = Migration(9000, "bad", "create table half (id int); select 1 / 0;")
+    both = (*migrate.migrations(), bad)
+    monkeypatch.setattr(migrate, "migrations", lambda: both)
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await migrate.migrate(owner)
+    assert await owner.fetchval("select to_regclass('half')") is None
+    with pytest.raises(migrate.SchemaRefused, match="lacks 9000_bad"):
+        await migrate.check_schema(owner)
+
+
+async def test_unsafe_durability_is_refused_by_name(postgres: Postgres) -> None:
+    connection = await asyncpg.connect(postgres.api_url)
+    await migrate.check_durability(connection)
+    await connection.execute("set synchronous_commit = local")  # still flushes here
+    await migrate.check_durability(connection)
+    await connection.execute("set synchronous_commit = off")
+    with pytest.raises(migrate.UnsafeSettings, match="synchronous_commit = off"):
+        await migrate.check_durability(connection)
+    await connection.close()
+
+
+async def test_an_owner_that_is_no_superuser_can_migrate(postgres_server: PostgresServer) -> None:
+    admin = postgres_server.url("agentos", "postgres")
+    await execute(
+        admin,
+        "create role managed login createrole createdb password 'managed'",
+        "grant agentos_api, agentos_projector to managed with admin option",
+    )
+    url = admin.replace("agentos:" + postgres_server.passwords["agentos"], "managed:managed")
+    connection = await prepare.connect(server_url(url, "managed_database"))
+    try:
+        assert len(await migrate.migrate(connection)) == len(migrate.migrations())
+    finally:
+        await connection.close()
+        await execute(
+            admin,
+            "drop database managed_database with (force)",
+            "reassign owned by managed to agentos",
+            "drop owned by managed",
+            "drop role managed",
+        )

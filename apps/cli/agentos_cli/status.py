@@ -1,12 +1,14 @@
 """``agentos status`` and ``agentos down``."""
 
+import asyncio
 import json
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 import typer
+
 from agentos_runtime import processes
 from agentos_runtime import settings as runtime_settings
 from agentos_runtime.component import State
@@ -24,8 +26,9 @@ def status(data_dir: Path | None, as_json: bool) -> int:
     data = DataDir(runtime_settings.load(data_dir).data_dir)
     found = read_status(data)
     if as_json:
-        stopped = {"phase": "stopped", "components": {}, "url": None, "postgres_url": None, "nats_url": None}
-        typer.echo(json.dumps(found or stopped | {"data_dir": str(data.root)}, indent=1))
+        urls = dict.fromkeys(("url", "postgres_url", "nats_url"))
+        stopped: dict[str, Any] = {"phase": "stopped", "components": {}, **urls, "data_dir": str(data.root)}
+        typer.echo(json.dumps(found or stopped, indent=1))
     elif found is None:
         typer.echo(f"stopped: nothing runs on {data.root}. Start it with `agentos up`.")
     else:
@@ -50,14 +53,13 @@ def down(data_dir: Path | None) -> int:
     started = time.monotonic()
     try:
         process.terminate()
-        process.wait(DOWN_TIMEOUT_S)
     except psutil.NoSuchProcess:
         pass
     except psutil.AccessDenied as error:
         raise RuntimeFailure(f"Process {process.pid} belongs to another user: stop it as that user.") from error
-    except psutil.TimeoutExpired as error:
+    if asyncio.run(processes.wait_gone([process], DOWN_TIMEOUT_S)):
         raise RuntimeFailure(
             f"The supervisor (pid {process.pid}) has not stopped within {DOWN_TIMEOUT_S:.0f} s. See {data.logs}."
-        ) from error
+        )
     typer.echo(f"Stopped in {time.monotonic() - started:.1f} s.")
     return 0

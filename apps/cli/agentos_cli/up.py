@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import typer
+
 from agentos_runtime import settings as runtime_settings
 from agentos_runtime.component import Component, State
 from agentos_runtime.datadir import DataDir

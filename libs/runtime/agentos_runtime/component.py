@@ -118,7 +118,7 @@ class Component:
         self._process: subprocess.Popen[bytes] | None = None
         self._exited = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
-        self._stopping = False
+        self._reaping: asyncio.Task[None] | None = None
         self._log: RotatingLog | None = None
 
     @property
@@ -173,7 +173,6 @@ class Component:
 
     async def stop(self) -> None:
         """Ends the process, politely first. Call it when ``run`` no longer runs."""
-        self._stopping = True
         for number, patience_s in (*self.spec.stop_signals, (signal.SIGKILL, 5.0)):
             if self._process is None or self._exited.is_set():
                 break

@@ -1,4 +1,4 @@
-"""Starts one child of the supervisor, then becomes it by exec. Standard library only: run as ``python -I -S launch.py``.
+"""Becomes one child of the supervisor, by exec. Standard library only: run as ``python -I -S launch.py``.
 
 - Linux: the child gets ``--death-signal`` when the supervisor dies, however it dies.
 - ``--not-root``: Postgres refuses to run as uid 0. As root, the child gets a user namespace in which root's own uid has

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agentos_shared.contracts.subjects import EVENTS_STREAM, EVENTS_SUBJECTS, PROJECTOR_DURABLE
-
 from agentos_runtime import binaries, processes
 from agentos_runtime.datadir import write_private
+from agentos_shared.contracts.subjects import EVENTS_STREAM, EVENTS_SUBJECTS, PROJECTOR_DURABLE
 
 HOST: Final = "127.0.0.1"
 SUPERVISOR: Final = "supervisor"

@@ -129,8 +129,8 @@ def check_version(data: Path) -> None:
     found = (data / "PG_VERSION").read_text(encoding="ascii").strip()
     if found != "18":
         raise RuntimeFailure(
-            f"{data} is a cluster of Postgres {found}, the server is 18: dump it with {found} and restore it into a new "
-            "data directory."
+            f"{data} is a cluster of Postgres {found}, the server is 18: dump it with {found} and restore it "
+            "into a new data directory."
         )
 
 

@@ -52,6 +52,7 @@ async def schema(data: DataDir, roles: Roles) -> None:
         RuntimeFailure: the server refuses, or the database is not one to serve from.
     """
     import asyncpg  # here: its import overlaps with the start of Postgres
+
     from agentos_shared.store import migrate
 
     try:

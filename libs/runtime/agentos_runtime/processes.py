@@ -4,7 +4,9 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -49,21 +51,36 @@ def same(pid: int, created: float) -> psutil.Process | None:
     """The process of that pid, if it is the one that was started at that time and not a later one with its number."""
     try:
         process = psutil.Process(pid)
-        if abs(process.create_time() - created) < 0.02 and process.status() != psutil.STATUS_ZOMBIE:
+        if abs(process.create_time() - created) < 0.02 and alive(process):
             return process
     except psutil.Error:
         pass
     return None
 
 
-async def end(left: Sequence[psutil.Process], how: signal.Signals, patience_s: float) -> None:
+def alive(process: psutil.Process) -> bool:
+    """A zombie is not: where nobody collects it (a container without an init), it would stay for ever."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+async def wait_gone(processes: Sequence[psutil.Process], patience_s: float) -> list[psutil.Process]:
+    """Those that are still alive after ``patience_s``; returns at once when none is."""
+    deadline = time.monotonic() + patience_s
+    while (left := [process for process in processes if alive(process)]) and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)  # not our children, so that nothing tells us
+    return left
+
+
+async def end(processes: Sequence[psutil.Process], how: signal.Signals, patience_s: float) -> None:
     """Asks each to end, waits, then kills what is left. psutil compares start times, so no stranger is hit."""
+    left = list(processes)
     for step, patience in ((how, patience_s), (signal.SIGKILL, 5.0)):
         for process in left:
-            try:
+            with suppress(psutil.Error):
                 process.send_signal(step)
-            except psutil.Error:
-                continue
-        left = await asyncio.to_thread(lambda alive, limit: psutil.wait_procs(alive, timeout=limit)[1], left, patience)
+        left = await wait_gone(left, patience)
         if not left:
             return

@@ -68,7 +68,7 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
         await prepare.schema(data, roles)
         made.schema_ready.set()
 
-    common = settings.inherited | {"PYTHONUNBUFFERED": "1"}
+    common = dict(settings.inherited) | {"PYTHONUNBUFFERED": "1"}
     common.setdefault("AGENTOS_LOG_FORMAT", "json")
     made.specs = [
         await postgres_spec(settings, data, passwords[postgres.OWNER], ports["postgres"], schema),

@@ -194,7 +194,7 @@ def require_port(host: str, port: int) -> None:
 
 
 async def end_orphans(data: DataDir) -> None:
-    """Ends what a killed supervisor left, each known by pid and start time. Postgres is seen to before its own start."""
+    """Ends what a killed supervisor left, each known by pid and start time; Postgres sees to its own."""
     left = read_json(data.run_file).get("components", {})
     found = [
         process
