@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, TypeAlias
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -18,7 +19,7 @@ from fastapi import Query, Request, Response
 from pydantic import WithJsonSchema
 
 from agentos_api.paging import seq_of
-from agentos_api.problem import CONTENT_TYPE, Problem
+from agentos_api.problem import CONTENT_TYPE
 from agentos_api.waiting import Projected
 from agentos_shared.domain.envelope import timestamp
 from agentos_shared.domain.errors import Invalid, NotFound, TryLater
@@ -27,6 +28,9 @@ Row: TypeAlias = "asyncpg.Record"
 
 #: Seconds that one statement may take, waiting for a connection included.
 TIMEOUT_S: Final = 5.0
+
+#: OpenAPI's name of :class:`agentos_api.problem.Problem`, which agentos_api.openapi puts there.
+PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
 
 _POSITION: Final = re.compile(r"(room|workspace)/([A-Za-z0-9_-]{1,64})@([0-9]{1,19})")
 _UNREACHABLE: Final = (
@@ -85,7 +89,7 @@ class Reader:
             return await connection.fetch(sql, *arguments, timeout=TIMEOUT_S)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator["PoolConnectionProxy[asyncpg.Record]"]:
+    async def connection(self) -> "AsyncIterator[PoolConnectionProxy[asyncpg.Record]]":
         """A connection for as long as the block lasts, for what needs several statements in one snapshot.
 
         Raises:
@@ -160,6 +164,8 @@ def answer(body: Mapping[str, Any]) -> Response:
 def _json_of(value: Any) -> Any:
     if isinstance(value, datetime):
         return timestamp(value)
+    if isinstance(value, UUID):  # asyncpg's own kind, which orjson does not know
+        return str(value)
     raise TypeError(f"no JSON for {type(value).__name__}")
 
 
@@ -176,7 +182,7 @@ def problems(
     return {
         status: {
             "description": text,
-            "content": {CONTENT_TYPE: {"schema": Problem.model_json_schema()}},
+            "content": {CONTENT_TYPE: {"schema": PROBLEM}},
         }
         for status, text in told.items()
         if text is not None

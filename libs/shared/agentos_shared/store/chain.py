@@ -135,7 +135,7 @@ class ChainCheck:
             self.redacted += 1
             if event.redaction_level != "full":
                 return _mismatch(event, "flags_mismatch", "has no salt, but is not marked as redacted")
-            self._unrecorded[str(event.event_id)] = _mismatch(
+            self._unrecorded[event.event_id] = _mismatch(
                 event, "redaction_not_recorded", "its content is gone, and no event says that it was redacted"
             )
             return None
@@ -225,7 +225,7 @@ def _mismatch(
 ) -> Mismatch:
     return Mismatch(
         stream_seq=event.stream_seq,
-        event_id=str(event.event_id),
+        event_id=event.event_id,
         event_type=event.event_type,
         kind=kind,
         detail=detail,
