@@ -1,12 +1,24 @@
 """Reading messages."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
+import orjson
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from agentos_api.paging import LATEST, Order, limit_of, time_of
-from agentos_api.queries import Cursor, Limit, MinPosition, answer, members, position_of, problems, reader_of, storable
+from agentos_api.queries import (
+    Cursor,
+    Limit,
+    MinPosition,
+    Row,
+    answer,
+    members,
+    position_of,
+    problems,
+    reader_of,
+    storable,
+)
 from agentos_api.routes import threads
 from agentos_shared.domain.errors import NotFound
 from agentos_shared.store import statements
@@ -97,7 +109,7 @@ async def list_messages(
     shown, next_cursor = ORDER.page(rows, size, lambda row: (row["created_at"], row["stream_seq"]))
     return answer(
         {
-            "messages": [members(row, COLUMNS) for row in shown],
+            "messages": [_message(row) for row in shown],
             "next_cursor": next_cursor,
         }
     )
@@ -112,4 +124,9 @@ async def list_messages(
 async def get_message(request: Request, message_id: str) -> Response:
     """One message, as new as the store is."""
     row = await reader_of(request).entity(SQL["get_message"], message_id, NotFound("message_not_found", UNKNOWN))
-    return answer({"message": members(row, COLUMNS)})
+    return answer({"message": _message(row)})
+
+
+def _message(row: Row) -> dict[str, Any]:
+    # jsonb arrives as JSON text, which goes out as it is.
+    return members(row, COLUMNS) | {"labels": orjson.Fragment(row["labels"])}
