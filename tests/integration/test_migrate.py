@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from typing import TypeAlias
 
 import asyncpg
 import pytest
@@ -13,7 +14,7 @@ from agentos_shared.store import migrate
 from agentos_shared.store.migrate import Migration
 from tests.fixtures.stack import Postgres, PostgresServer, execute, server_url
 
-Connection = "asyncpg.Connection[asyncpg.Record]"
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 @pytest_asyncio.fixture

@@ -5,11 +5,12 @@
                   |           v            v        (exit, start timeout, or silence for too long)
                   +------ restarting <-----+
                               |
-                              v   after ``restart_attempts`` failures in a row
+                              v   after ``attempts`` starts in a row that never became ready, or a wrong setting
                             fatal
 
-A failure counts until the component has been healthy for ``FORGIVEN_AFTER_S``. An exit with code 3 (a dependency cannot
-be reached) never counts towards fatal while a dependency is indeed not healthy: the cause is elsewhere.
+The back-off grows with every failure until the component has been healthy for ``FORGIVEN_AFTER_S``. Exit code 3 (a
+dependency cannot be reached) does not count towards fatal while a dependency is indeed not healthy: the cause is
+elsewhere. Exit code 2 (wrong settings) is final: trying again would only repeat it.
 """
 
 import asyncio
@@ -36,6 +37,7 @@ START_TIMEOUT_S: Final = 60.0
 #: A process that answers nothing for so long hangs; one that answers "not ready" is only waiting for others.
 SILENCE_LIMIT_S: Final = 60.0
 FIRST_RETRY_S: Final = 0.2
+EXIT_USAGE: Final = 2
 EXIT_DEPENDENCY: Final = 3
 
 
@@ -115,6 +117,8 @@ class Component:
         self._changed = changed
         self._blocked = blocked
         self._failures = 0
+        self._unready_starts = 0
+        self._was_ready = False
         self._process: subprocess.Popen[bytes] | None = None
         self._exited = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
@@ -148,6 +152,7 @@ class Component:
         if self.spec.command is not None:
             self._log = RotatingLog(self._log_path)
         while True:
+            self._was_ready = False
             self._set(State.STARTING, "")
             try:
                 await self.spec.before_start()
@@ -162,14 +167,20 @@ class Component:
                 self.last_exit = f"cannot start: {error.strerror or error}"
             self.pid = self.created = None
             self._failures += 1
-            excused = self._process is not None and self._process.returncode == EXIT_DEPENDENCY and self._blocked(self)
-            if self._failures >= self._backoff.attempts and not excused:
-                self._set(State.FATAL, f"gave up after {self._failures} failures in a row; the last: {self.last_exit}")
+            if not self._may_restart():
+                self._set(State.FATAL, f"gave up after {self._unready_starts} failed starts; the last {self.last_exit}")
                 return
             delay = self._backoff.delay_s(self._failures)
             self._set(State.RESTARTING, f"{self.last_exit}; again in {delay:.1f} s")
             await asyncio.sleep(delay)
             self.restarts += 1
+
+    def _may_restart(self) -> bool:
+        code = self._process.returncode if self._process is not None else None
+        if code == EXIT_DEPENDENCY and self._blocked(self):
+            return True
+        self._unready_starts += not self._was_ready
+        return code != EXIT_USAGE and self._unready_starts < self._backoff.attempts
 
     async def stop(self) -> None:
         """Ends the process, politely first. Call it when ``run`` no longer runs."""
@@ -216,7 +227,7 @@ class Component:
         with suppress(psutil.Error):
             self.created = psutil.Process(self.pid).create_time()
         self._reading = asyncio.create_task(self._read(reading, self._log), name=f"log of {self.name}")
-        asyncio.create_task(self._reap(self._process, self._exited), name=f"exit of {self.name}")
+        self._reaping = asyncio.create_task(self._reap(self._process, self._exited), name=f"exit of {self.name}")
         self._changed(self)
 
     async def _read(self, descriptor: int, log: RotatingLog) -> None:
@@ -286,6 +297,8 @@ class Component:
                 if healthy_since is None:
                     await self.spec.on_ready()
                     healthy_since = now
+                    self._unready_starts = 0
+                    self._was_ready = True
                 elif now - healthy_since > FORGIVEN_AFTER_S:
                     self._failures = 0
                 self._set(State.HEALTHY, "")

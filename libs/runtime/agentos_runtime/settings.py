@@ -26,7 +26,7 @@ class Settings:
         postgres_url: owner's URL of a server that is run elsewhere; None runs the embedded one.
         nats_url: the same for NATS; every service then uses it as it is.
         role_urls: role -> URL, for an external server whose roles somebody else made.
-        restart_attempts: failed starts in a row before a component is given up.
+        restart_attempts: starts in a row that never became ready, before a component is given up.
         restart_base_s: back-off of the second restart; the first comes sooner.
         restart_cap_s: bound of the back-off.
         disk_low_bytes: free space below which the stack reports itself degraded.
@@ -39,7 +39,7 @@ class Settings:
     postgres_url: str | None = None
     nats_url: str | None = None
     role_urls: Mapping[str, str] = field(default_factory=dict)
-    restart_attempts: int = 8
+    restart_attempts: int = 5
     restart_base_s: float = 1.0
     restart_cap_s: float = 30.0
     disk_low_bytes: int = 512 * 1024 * 1024
@@ -83,7 +83,7 @@ def load(data_dir: Path | None = None, port: int | None = None) -> Settings:
         postgres_url=environ.get("AGENTOS_POSTGRES_URL") or None,
         nats_url=environ.get("AGENTOS_NATS_URL") or None,
         role_urls=role_urls,
-        restart_attempts=int(number("AGENTOS_RESTART_ATTEMPTS", 8, 1, 1000)),
+        restart_attempts=int(number("AGENTOS_RESTART_ATTEMPTS", 5, 1, 1000)),
         restart_base_s=number("AGENTOS_RESTART_BASE_S", 1.0, 0.01, 60),
         restart_cap_s=number("AGENTOS_RESTART_CAP_S", 30.0, 0.01, 600),
         disk_low_bytes=int(number("AGENTOS_DISK_LOW_MB", 512, 0, 1e9)) * 1024 * 1024,
