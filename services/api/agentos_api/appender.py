@@ -19,8 +19,8 @@ Invariants, and what keeps each:
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple, TypeAlias
 
@@ -48,6 +48,7 @@ SQL: Final = statements.load("agentos_api", "appender.sql")
 
 MAX_WAITING: Final = 10_000
 MAX_BATCH: Final = 256
+MIN_SPLIT: Final = 16
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 MAX_TRIES: Final = 8
 CONNECT_TIMEOUT_S: Final = 2.0
@@ -55,8 +56,12 @@ STATEMENT_TIMEOUT_S: Final = 15.0
 
 #: Lost races: a head that moved, a serialization failure, a deadlock, a key that another writer took. Decide anew.
 _RACES: Final = frozenset({"AO001", "40001", "40P01", "23505"})
-#: The server is going away, or cannot take more: class 08, 53, 57, 58.
+_STALE: Final = asyncpg.SerializationError("decide anew")
+#: The server does not answer, is going away or cannot take more (class 08, 53, 57, 58).
 _LOST: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
     asyncpg.PostgresConnectionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
@@ -93,11 +98,25 @@ class _Waiting:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
+@dataclass(slots=True)
+class _Batch:
+    """A draft, with whom it answers."""
+
     draft: Draft
-    answers: Sequence[Answer]
-    positions: Sequence[int]
+    waiting: list[_Waiting] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, waiting: _Waiting, replay: Answer | None = None) -> None:
+        """Decide one more submission. A decider that breaks fails its own caller only."""
+        try:
+            answer = replay or self.draft.add(waiting.submission)
+        except Exception as error:
+            waiting.future.set_exception(error)
+            return
+        self.waiting.append(waiting)
+        self.answers.append(answer)
+        self.size += waiting.size
 
 
 class Appender:
@@ -177,91 +196,135 @@ class Appender:
 
     async def _drain(self) -> None:
         while True:
-            if not self._queue:
-                if self._stopping:
-                    return
+            if self._queue:
+                await self._round()
+            elif self._stopping:
+                return
+            else:
                 self._wake.clear()
                 await self._wake.wait()
-                continue
-            batch = self._take()
-            try:
-                await self._commit(batch)
-            except Exception as error:
-                log.exception("append failed", submissions=len(batch))
-                _fail(batch, error)
+
+    async def _round(self) -> None:
+        """Commit what waits; while the database works, decide what comes meanwhile on top of it."""
+        waiting = self._take()
+        batch: _Batch | None
+        try:
+            batch = await self._decide(await self._connected(), waiting)
+        except Exception as refused:
+            await self._recover(waiting, refused)
+            return
+        while batch is not None:
+            statement = asyncio.create_task(self._insert(batch.draft))
+            statement.add_done_callback(lambda _: self._wake.set())
+            ahead: _Batch | None = None
+            while not statement.done():
+                ahead = self._decide_ahead(batch, ahead)
+                self._wake.clear()
+                if not statement.done():
+                    await self._wake.wait()
+            error = statement.exception()
+            if error is not None:
+                if ahead is not None:  # it was decided on what did not happen
+                    self._queue.extendleft(reversed(ahead.waiting))
+                await self._recover(batch.waiting, error)
+                return
+            self._finish(batch, statement.result())
+            batch = ahead
 
     def _take(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
+        """What goes into the next batch: half of a long queue, so that the other half is decided while the first is
+        written."""
+        limit = min(MAX_BATCH, max(MIN_SPLIT, len(self._queue) // 2))
+        taken: list[_Waiting] = []
         parts = size = 0
-        while self._queue and parts < MAX_BATCH and size < MAX_BATCH_BYTES:
+        while self._queue and parts < limit and size < MAX_BATCH_BYTES:
             waiting = self._queue.popleft()
-            if waiting.future.done():  # its caller went away
-                continue
-            batch.append(waiting)
-            parts += len(waiting.submission.parts)
-            size += waiting.size
+            if not waiting.future.done():  # else its caller went away
+                taken.append(waiting)
+                parts += len(waiting.submission.parts)
+                size += waiting.size
+        return taken
+
+    async def _decide(self, connection: Connection, waiting: list[_Waiting]) -> _Batch:
+        """Decide on remembered heads, loading what nothing is remembered of."""
+        parts = _parts(waiting)
+        fresh = {part.stream for part in parts if part.fresh_stream}
+        unknown = {part.stream for part in parts if self._cache.head(part.stream) is None} - fresh
+        heads = {stream: Head(0, None) for stream in fresh}
+        if unknown:
+            heads |= await self._load_heads(connection, sorted(unknown), lock=False)
+        loaded = await self._load_entities(connection, parts)
+        batch = _Batch(Draft(self._cache, heads, loaded, self._time(), new_event_id))
+        for one in waiting:
+            batch.add(one)
         return batch
 
-    async def _commit(self, batch: list[_Waiting]) -> None:
-        """Commit a batch: on remembered heads first, then on locked ones until it holds."""
-        if not batch:
-            return
-        streams = {stream for waiting in batch for stream in waiting.submission.streams()}
+    def _decide_ahead(self, running: _Batch, ahead: _Batch | None) -> _Batch | None:
+        """Decide what waits on top of a batch that is being written, as far as nothing must be read for it."""
+        while self._queue:
+            if ahead is None:
+                ahead = _Batch(Draft(self._cache, {}, {}, self._time(), new_event_id, base=running.draft))
+            if len(ahead.draft.events) >= MAX_BATCH or ahead.size >= MAX_BATCH_BYTES:
+                break
+            if not all(ahead.draft.knows(part) for part in _parts([self._queue[0]])):
+                break
+            waiting = self._queue.popleft()
+            if not waiting.future.done():
+                ahead.add(waiting)
+        return ahead if ahead is not None and ahead.waiting else None
+
+    async def _insert(self, draft: Draft) -> Sequence[int]:
+        """Run the append statement; the rows of the outbox, in the order of the events."""
+        if not draft.events and not draft.keys:
+            return ()
+        row = await (await self._connected()).fetchrow(SQL["append"], *_parameters(draft), timeout=STATEMENT_TIMEOUT_S)
+        positions: Sequence[int] = row["positions"] if row is not None else ()
+        return positions
+
+    async def _recover(self, waiting: list[_Waiting], error: BaseException) -> None:
+        """A batch did not go through: find out whether to try it on locked heads, apart, or not at all."""
+        self._cache.forget({part.stream for part in _parts(waiting)})
         for attempt in range(MAX_TRIES):
+            if isinstance(error, _LOST):
+                self._lose(waiting, error)
+                return
+            if not isinstance(error, asyncpg.PostgresError) or error.sqlstate not in _RACES:
+                await self._apart(waiting, error)
+                return
+            await asyncio.sleep(self._rng.uniform(0, min(0.25, 0.002 * 2**attempt)))
             try:
                 connection = await self._connected()
-                if attempt == 0:
-                    done = await self._attempt(connection, batch, streams, locked=False)
-                else:
-                    async with connection.transaction():
-                        done = await self._attempt(connection, batch, streams, locked=True)
-            except asyncpg.PostgresError as error:
-                self._cache.forget(streams)
-                if error.sqlstate in _RACES:
-                    await asyncio.sleep(self._rng.uniform(0, min(0.25, 0.002 * 2**attempt)))
-                    continue
-                if isinstance(error, _LOST):
-                    self._lose(batch, error)
-                elif len(batch) > 1:
-                    for waiting in batch:
-                        await self._commit([waiting])
-                else:
-                    log.error("append refused by the database", sqlstate=error.sqlstate, error=type(error).__name__)
-                    _fail(batch, error)
+                async with connection.transaction():
+                    batch = await self._decide_locked(connection, waiting)
+                    positions = await self._insert(batch.draft)
+            except Exception as again:
+                error = again
+            else:
+                self._finish(batch, positions)
                 return
-            except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
-                self._cache.forget(streams)
-                self._lose(batch, error)
-                return
-            self._finish(batch, done)
-            return
-        _fail(batch, TryLater("append_contention", "Other writers kept changing the same stream; try again."))
+        _fail(waiting, TryLater("append_contention", "Other writers kept changing the same stream; try again."))
 
-    async def _attempt(
-        self, connection: Connection, batch: list[_Waiting], streams: set[Stream], *, locked: bool
-    ) -> _Done:
-        """Load what is missing, decide, and run the append. Changes nothing in memory."""
-        replays: dict[int, Answer] = {}
-        if locked:
-            heads = await self._load_heads(connection, sorted(streams, key=str), lock=True)
-            replays = await self._load_keys(connection, batch)
-        else:
-            unknown = [stream for stream in streams if self._cache.head(stream) is None]
-            fresh = _fresh(batch)
-            heads = {stream: Head(0, None) for stream in fresh}
-            missing = [stream for stream in unknown if stream not in fresh]
-            if missing:
-                heads |= await self._load_heads(connection, missing, lock=False)
-        loaded = await self._load_entities(connection, batch)
-        draft = Draft(self._cache, heads, loaded, self._time(), new_event_id)
-        answers = [
-            replays[place] if place in replays else draft.add(waiting.submission) for place, waiting in enumerate(batch)
-        ]
-        positions: Sequence[int] = ()
-        if draft.events or draft.keys:
-            row = await connection.fetchrow(SQL["append"], *_parameters(draft), timeout=STATEMENT_TIMEOUT_S)
-            positions = row["positions"] if row is not None else ()
-        return _Done(draft, answers, positions)
+    async def _apart(self, waiting: list[_Waiting], error: BaseException) -> None:
+        """Something in a batch is not to the database's liking: its neighbours must not suffer for it."""
+        if len(waiting) > 1:
+            for one in waiting:
+                await self._recover([one], _STALE)
+            return
+        log.error(
+            "append_refused", sqlstate=getattr(error, "sqlstate", None), error=type(error).__name__, exc_info=error
+        )
+        _fail(waiting, error if isinstance(error, Exception) else RuntimeError(type(error).__name__))
+
+    async def _decide_locked(self, connection: Connection, waiting: list[_Waiting]) -> _Batch:
+        """Decide on heads that no other writer can move meanwhile; keys that were used before are answered again."""
+        parts = _parts(waiting)
+        heads = await self._load_heads(connection, sorted({part.stream for part in parts}), lock=True)
+        replays = await self._load_keys(connection, waiting)
+        loaded = await self._load_entities(connection, parts)
+        batch = _Batch(Draft(self._cache, heads, loaded, self._time(), new_event_id))
+        for place, one in enumerate(waiting):
+            batch.add(one, replays.get(place))
+        return batch
 
     async def _load_heads(self, connection: Connection, streams: list[Stream], *, lock: bool) -> dict[Stream, Head]:
         rows = await connection.fetch(
@@ -274,18 +337,14 @@ class Appender:
             heads[Stream(row["stream_type"], row["stream_id"])] = Head(row["seq"], row["hash"])
         return heads
 
-    async def _load_entities(
-        self, connection: Connection, batch: list[_Waiting]
-    ) -> dict[str, tuple[Stream, Entry]]:
+    async def _load_entities(self, connection: Connection, parts: list[Part]) -> dict[str, tuple[Stream, Entry]]:
         """Entities that deciders read and the cache does not hold.
 
         Read after the heads: what is folded here may be newer than the head, which the append then refuses, never older.
         """
         missing = {
             entity_id: part.stream
-            for waiting in batch
-            for part in waiting.submission.parts
-            if isinstance(part, Part)
+            for part in parts
             for entity_id in part.reads
             if self._cache.entry(part.stream, entity_id) is None
         }
@@ -294,9 +353,9 @@ class Appender:
         found = await read_entities(connection, sorted(missing))
         return {entity_id: (stream, fold(found.get(entity_id, ()))) for entity_id, stream in missing.items()}
 
-    async def _load_keys(self, connection: Connection, batch: list[_Waiting]) -> dict[int, Answer]:
+    async def _load_keys(self, connection: Connection, waiting: list[_Waiting]) -> dict[int, Answer]:
         """Answers for the submissions of a batch whose idempotency key was used before, by place in the batch."""
-        keys = {place: key for place, waiting in enumerate(batch) if (key := waiting.submission.key) is not None}
+        keys = {place: key for place, one in enumerate(waiting) if (key := one.submission.key) is not None}
         if not keys:
             return {}
         columns = list(zip(*(key.identity for key in keys.values()), strict=True))
@@ -311,22 +370,22 @@ class Appender:
             if row["fingerprint"] == key.fingerprint:
                 replays[place] = Answer(row["status"], row["answer"], replayed=True)
             else:
-                replays[place] = batch[place].submission.render([key_reused()])
+                replays[place] = waiting[place].submission.render([key_reused()])
         return replays
 
-    def _finish(self, batch: list[_Waiting], done: _Done) -> None:
-        done.draft.settle()
-        for waiting, answer in zip(batch, done.answers, strict=True):
+    def _finish(self, batch: _Batch, positions: Sequence[int]) -> None:
+        batch.draft.settle()
+        for waiting, answer in zip(batch.waiting, batch.answers, strict=True):
             if not waiting.future.done():
                 waiting.future.set_result(answer)
-        events = done.draft.events
+        events = batch.draft.events
         if not events:
             return
         APPENDED.inc(len(events))
         BATCH.observe(len(events))
         committed = [
             Committed(event, event.envelope_json(), position, traceparent)
-            for event, position, traceparent in zip(events, done.positions, done.draft.traceparents, strict=True)
+            for event, position, traceparent in zip(events, positions, batch.draft.traceparents, strict=True)
         ]
         for listener in self._listeners:
             listener(committed)
@@ -348,7 +407,7 @@ class Appender:
             log.info("appender connected")
         return self._connection
 
-    def _lose(self, batch: list[_Waiting], error: Exception) -> None:
+    def _lose(self, batch: list[_Waiting], error: BaseException) -> None:
         """The database is away, or did not answer: what became of the batch is unknown."""
         log.warning("append failed: the store cannot be reached", submissions=len(batch), error=repr(error))
         if self._connection is not None:
@@ -365,13 +424,8 @@ def key_reused() -> Contradiction:
     )
 
 
-def _fresh(batch: list[_Waiting]) -> set[Stream]:
-    return {
-        part.stream
-        for waiting in batch
-        for part in waiting.submission.parts
-        if isinstance(part, Part) and part.fresh_stream
-    }
+def _parts(waiting: Iterable[_Waiting]) -> list[Part]:
+    return [part for one in waiting for part in one.submission.parts if isinstance(part, Part)]
 
 
 def _parameters(draft: Draft) -> list[Sequence[object]]:

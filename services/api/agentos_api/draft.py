@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeVar
 
+from agentos_shared import dlp
 from agentos_shared.domain.catalog import AGGREGATES
 from agentos_shared.domain.envelope import SALT_BYTES, Event, NewEvent, Stream, canonical_content, seal
 from agentos_shared.domain.errors import DomainError, TooLarge
 from agentos_shared.store.reader import Head
 
+from agentos_api import leaks
 from agentos_api.stream_cache import ABSENT, Entry, StreamCache, advance
 from agentos_api.submission import Answer, Outcome, Part, Refused, RequestKey, Submission
 
@@ -35,6 +37,7 @@ class Draft:
         loaded: loaded entities that the cache does not hold, absent ones included.
         recorded_at: the batch's time, in whole milliseconds, UTC.
         new_event_id: draws event ids in growing order.
+        base: a draft that is being written, and is read as if it already were.
     """
 
     cache: StreamCache
@@ -42,6 +45,7 @@ class Draft:
     loaded: Mapping[str, tuple[Stream, Entry]]
     recorded_at: datetime
     new_event_id: Callable[[], str]
+    base: "Draft | None" = None
     events: list[Event] = field(default_factory=list)
     traceparents: list[str | None] = field(default_factory=list)
     keys: list[tuple[RequestKey, Answer, str | None]] = field(default_factory=list)
@@ -53,15 +57,14 @@ class Draft:
 
     def add(self, submission: Submission) -> Answer:
         """Decide one submission; its events and its key join the batch."""
-        if submission.atomic:
-            events, moved, entries = len(self.events), dict(self.moved), dict(self.entries)
+        before = (len(self.events), dict(self.moved), dict(self.entries)) if submission.atomic else None
         outcomes: list[Outcome] = []
         for part in submission.parts:
             outcome = self._decide(part, submission.traceparent)
             outcomes.append(outcome)
-            if submission.atomic and isinstance(outcome, DomainError):
-                del self.events[events:], self.traceparents[events:]
-                self.moved, self.entries = moved, entries
+            if before is not None and isinstance(outcome, DomainError):
+                count, self.moved, self.entries = before
+                del self.events[count:], self.traceparents[count:]
                 break
         answer = submission.render(outcomes)
         if submission.key is not None and answer.status < 500 and answer.status not in NOT_KEPT:
@@ -79,12 +82,17 @@ class Draft:
             contents = [_content(new) for new in decided]
         except DomainError as error:
             return error
-        placed = [self._place(new, content) for new, content in zip(decided, contents, strict=True)]
+        placed: list[Event] = []
+        for new, (content, scan) in zip(decided, contents, strict=True):
+            event = self._place(new, content, leaked=scan is not None)
+            placed.append(event)
+            if scan is not None:
+                placed += [self._place(found, _content(found)[0]) for found in leaks.events_of(event, scan)]
         self.events += placed
         self.traceparents += [traceparent] * len(placed)
         return placed
 
-    def _place(self, new: NewEvent, content: str) -> Event:
+    def _place(self, new: NewEvent, content: str, *, leaked: bool = False) -> Event:
         head = self._head(new.stream)
         self.workspaces[new.stream] = new.workspace_id
         _, entry = self.entries.get(new.entity_id) or (new.stream, self._entry(new.stream, new.entity_id))
@@ -98,24 +106,40 @@ class Draft:
             content=content,
             salt=os.urandom(SALT_BYTES),
             prev_event_hash=head.hash,
+            redaction_level="partial" if leaked else "none",
+            contains_secrets=leaked,
         )
         self.moved[new.stream] = Head(event.stream_seq, event.event_hash)
         self.entries[new.entity_id] = (new.stream, advance(entry, event))
         return event
 
+    def knows(self, part: Part) -> bool:
+        """Whether this part can be decided without reading anything."""
+        return (part.fresh_stream or self._known_head(part.stream) is not None) and all(
+            self._known_entry(part.stream, entity_id) is not None for entity_id in part.reads
+        )
+
     def _head(self, stream: Stream) -> Head:
         head = self.moved.get(stream)
         if head is None:
-            head = self.cache.head(stream) or self.heads[stream]
+            head = self._known_head(stream) or self.heads.get(stream) or Head(0, None)
             self.before[stream] = head
         return head
 
+    def _known_head(self, stream: Stream) -> Head | None:
+        based = None if self.base is None else self.base.moved.get(stream)
+        return based or self.cache.head(stream)
+
     def _entry(self, stream: Stream, entity_id: str) -> Entry:
+        return self._known_entry(stream, entity_id) or ABSENT
+
+    def _known_entry(self, stream: Stream, entity_id: str) -> Entry | None:
+        if self.base is not None and (based := self.base.entries.get(entity_id)) is not None:
+            return based[1]
         entry = self.cache.entry(stream, entity_id)
-        if entry is not None:
-            return entry
-        found = self.loaded.get(entity_id)
-        return ABSENT if found is None else found[1]
+        if entry is None and (found := self.loaded.get(entity_id)) is not None:
+            return found[1]
+        return entry
 
     # The view that deciders read.
 
@@ -138,6 +162,7 @@ class Draft:
 
     def settle(self) -> None:
         """Tell the cache what is now committed: heads, and the entities that hold as of them."""
+        self.base = None
         for stream, head in self.moved.items():
             self.cache.remember(stream, head)
         for entity_id, (stream, entry) in {**self.loaded, **self.entries}.items():
@@ -145,13 +170,24 @@ class Draft:
                 self.cache.remember_entity(stream, entity_id, entry)
 
 
-def _content(new: NewEvent) -> str:
+def _content(new: NewEvent) -> tuple[str, dlp.Scan | None]:
+    """Canonical content, without the secrets that the scan found in it.
+
+    Raises:
+        TooLarge: ``event_too_large``.
+    """
     content = canonical_content(new.data, new.policy_context, new.model_context, new.display)
-    size = len(content) if content.isascii() else len(content.encode())
-    if size > MAX_DATA_BYTES:
+    found = None
+    raw = content.encode()
+    if dlp.suspicious(raw):
+        scan = dlp.scan(new.data)
+        if scan.found:
+            found = scan
+            content = canonical_content(scan.data, new.policy_context, new.model_context, new.display)
+    if len(raw) > MAX_DATA_BYTES:
         raise TooLarge(
             "event_too_large",
-            f"One event carries at most {MAX_DATA_BYTES} bytes of canonical JSON, this one has {size}. "
+            f"One event carries at most {MAX_DATA_BYTES} bytes of canonical JSON, this one has {len(raw)}. "
             "Put larger content into an artifact and refer to it.",
         )
-    return content
+    return content, found

@@ -2,13 +2,16 @@
 
 import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
 
-from agentos_shared.domain.envelope import Event, Stream
+from agentos_shared.domain.envelope import Stream
 from agentos_shared.store.reader import SQL
+
+from agentos_api.appender import Committed
 
 MAX_KNOWN: Final = 100_000
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -48,10 +51,11 @@ class Locator:
         self._remember(entity_id, location)
         return location
 
-    def learn(self, event: Event) -> None:
-        """Note where a new entity lives, from its first event."""
-        if event.entity_version == 1:
-            self._remember(event.entity_id, Location(event.entity_type, event.workspace_id, event.stream))
+    def on_commit(self, batch: Sequence[Committed]) -> None:
+        """Note where new entities live, from their first events."""
+        for event in (committed.event for committed in batch):
+            if event.entity_version == 1:
+                self._remember(event.entity_id, Location(event.entity_type, event.workspace_id, event.stream))
 
     def _remember(self, entity_id: str, location: Location) -> None:
         self._known[entity_id] = location

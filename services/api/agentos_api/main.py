@@ -63,7 +63,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     access = Access(settings, _local_token(settings))
     appender.listen(hub.on_commit)
     appender.listen(relay.on_commit)
-    appender.listen(lambda batch: [locator.learn(committed.event) for committed in batch])
+    appender.listen(locator.on_commit)
     await projected.subscribe(nats)
     parts = lifecycle.Parts(appender, relay, hub, NatsCommands(nats, commands, access))
     await parts.start()

@@ -17,4 +17,6 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "room.created": "room",
     "thread.created": "thread",
     "message.created": "message",
+    "event.redacted": "event",
+    "secret.leaked.detected": "event",
 }
