@@ -11,12 +11,13 @@ from starlette.types import ASGIApp
 from agentos_shared.domain.errors import DomainError, NotFound, TryLater
 
 
-from agentos_api import openapi, problem, sse
+from agentos_api import openapi, problem
 from agentos_api.access import Access
 from agentos_api.commands import Commands
 from agentos_api.edge import Edge, MethodNotAllowed, internal_error
 from agentos_api.routes import audit, events, messages, rooms, search, system, threads
 from agentos_api.services import Services
+from agentos_api.sse import Streams
 
 log = structlog.get_logger("agentos.http")
 
@@ -41,11 +42,12 @@ def build(services: Services, commands: Commands, access: Access) -> ASGIApp:
     api.add_exception_handler(RequestValidationError, _invalid_request)
     api.add_exception_handler(HTTPException, _http_error)
     api.add_exception_handler(Exception, _unexpected)
+    streams = Streams(services.hub)
     return Edge(
         api,
         commands,
         access,
-        streams={"rooms": sse.room_handler(services), "workspace": sse.workspace_handler(services)},
+        streams={"rooms": streams.room, "workspace": streams.workspace},
         read_paths=[route.path for router in ROUTERS for route in router.routes if hasattr(route, "path")],
     )
 

@@ -21,9 +21,11 @@ from agentos_api.access import Access
 from agentos_api.appender import Appender
 from agentos_api.command_types import COMMAND_TYPES
 from agentos_api.commands import Commands
+from agentos_api.history import StoreHistory
 from agentos_api.hub import Hub
 from agentos_api.locator import Locator
 from agentos_api.nats_commands import NatsCommands
+from agentos_api.protocol import Protocol
 from agentos_api.relay import Relay
 from agentos_api.services import Services
 from agentos_api.settings import ApiSettings
@@ -55,7 +57,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     )
     appender = Appender(dsn, now=lambda: datetime.now(UTC))
     relay = Relay(dsn, nats)
-    hub = Hub(pool, nats)
+    hub = Hub(StoreHistory(pool), nats)
     projected = Projected()
     services = Services(settings, pool, nats, appender, relay, hub, projected, _health(pool, nats))
     locator = Locator(pool)
@@ -72,7 +74,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
             app.build(services, commands, access),
             host=settings.host,
             port=settings.port,
-            http="httptools",
+            http=Protocol,
             lifespan="off",
             log_config=None,
             access_log=False,
