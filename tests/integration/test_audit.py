@@ -133,6 +133,16 @@ async def test_a_redacted_event_that_was_changed_is_found(owner: Owner, change: 
     assert verdict.first_mismatch.stream_seq == 3
 
 
+async def test_a_mark_in_ordinary_text_is_no_redaction(owner: Owner) -> None:
+    await store(owner, chain(ROOM, 3, data=[{"content_md": "[redacted], it said"}]))
+    assert (await audit.verify_stream(owner, ROOM)).valid
+    await owner.execute("alter table evt_events disable trigger user")
+    await owner.execute("update evt_events set redaction_level = 'partial', contains_secrets = true where stream_seq = 1")
+    verdict = await audit.verify_stream(owner, ROOM)
+    assert verdict.first_mismatch is not None
+    assert (verdict.first_mismatch.kind, verdict.first_mismatch.stream_seq) == ("redaction_not_recorded", 1)
+
+
 async def test_an_event_that_hides_its_redaction_is_found(owner: Owner) -> None:
     await store(owner, told(chain(ROOM, 14), 3))
     verdict = await audit.verify_stream(owner, ROOM)

@@ -55,6 +55,8 @@ def parse(raw: bytes) -> Any:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
+        if "infinity" in error.msg:  # well-formed, such as 1e400, but no number of ours
+            raise _out_of_range() from None
         raise Invalid("invalid_json", f"The body is not valid JSON: {error}.") from None
     keys = _walk(value, 0)
     # Each real key is followed by `"\s*:`; such text inside a string only raises the count. Equal counts therefore
@@ -62,15 +64,6 @@ def parse(raw: bytes) -> Any:
     if raw.count(b":") != keys and len(_KEY_MARK.findall(raw)) != keys:
         _refuse_duplicates(raw)
     return value
-
-
-def check(value: Any) -> None:
-    """Refuse a value that :func:`parse` would not return (for values that did not arrive as JSON text).
-
-    Raises:
-        Invalid: ``invalid_json`` or ``number_out_of_range``.
-    """
-    _walk(value, 0)
 
 
 def _walk(value: Any, depth: int) -> int:
@@ -95,12 +88,16 @@ def _walk(value: Any, depth: int) -> int:
         return sum(_walk(member, depth + 1) for member in value)
     if kind is int:
         if not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
-            raise Invalid("number_out_of_range", "Integers must lie within +-(2^53 - 1); send larger ones as text.")
+            raise _out_of_range()
         return 0
     if kind is float and not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
         # Covers infinities, and integers that the parser could only read as a float.
-        raise Invalid("number_out_of_range", "Numbers must be finite and within +-(2^53 - 1); send others as text.")
+        raise _out_of_range()
     return 0
+
+
+def _out_of_range() -> Invalid:
+    return Invalid("number_out_of_range", "Numbers must be finite and within +-(2^53 - 1); send others as text.")
 
 
 def _refuse_duplicates(raw: bytes) -> None:

@@ -22,7 +22,7 @@ Kind = Literal[
     "sequence_gap",  # events before this one are gone
     "sequence_repeated",  # the position was taken already
     "flags_mismatch",  # redaction_level or contains_secrets contradict the content
-    "redaction_not_recorded",  # the content is gone, and no event says that it was redacted
+    "redaction_not_recorded",  # marked as redacted, in part or in full, and no event says that it was
     "head_mismatch",  # the head disagrees with the last event
     "head_missing",
     "events_missing",  # the head counts events that are not there
@@ -89,7 +89,7 @@ class ChainCheck:
         self.mismatch: Mismatch | None = None
         self.seq = after
         self.hash = previous
-        # Content is gone, the event that says so has not come yet: ids by position, in order.
+        # Events that are marked as redacted while the one that says so has not come yet, by id and in order.
         self._unrecorded: dict[str, Mismatch] = {}
 
     def feed(self, event: Event) -> bool:
@@ -131,28 +131,27 @@ class ChainCheck:
         return None
 
     def _check_content(self, event: Event) -> Mismatch | None:
+        level = event.redaction_level
         if event.salt is None:
             self.redacted += 1
-            if event.redaction_level != "full":
+            if level != "full":
                 return _mismatch(event, "flags_mismatch", "has no salt, but is not marked as redacted")
-            self._unrecorded[event.event_id] = _mismatch(
-                event, "redaction_not_recorded", "its content is gone, and no event says that it was redacted"
-            )
-            return None
-        if data_digest(event.salt, event.content) != event.data_digest:
+        elif data_digest(event.salt, event.content) != event.data_digest:
             return _mismatch(event, "data_digest_mismatch", "its content and salt do not give its digest")
-        if event.redaction_level == "none":
+        elif level == "none":
             if event.contains_secrets:
                 return _mismatch(event, "flags_mismatch", "says that it held a secret, but nothing in it was replaced")
-        elif event.redaction_level != "partial" or not event.contains_secrets or REDACTED_MARK not in event.content:
-            return _mismatch(
-                event, "flags_mismatch", f"redaction_level {event.redaction_level} contradicts its content"
-            )
+            return None
+        elif level != "partial" or not event.contains_secrets or REDACTED_MARK not in event.content:
+            return _mismatch(event, "flags_mismatch", f"redaction_level {level} contradicts its content")
+        self._unrecorded[event.event_id] = _mismatch(
+            event, "redaction_not_recorded", "is marked as redacted, and no event says that it was"
+        )
         return None
 
     @property
     def unrecorded(self) -> Sequence[str]:
-        """Ids of events without content for which no redaction was seen so far."""
+        """Ids of events marked as redacted for which no redaction was seen so far."""
         return list(self._unrecorded)
 
     def settle(self, recorded: Sequence[str]) -> None:
@@ -166,13 +165,13 @@ class ChainCheck:
             self.mismatch = mismatch
             return
 
-    def unflagged(self, seq: int, event_id: str, event_type: str, hash: str) -> None:
+    def unflagged(self, seq: int, event_id: str, event_type: str, own: str) -> None:
         """An event was redacted, as a later one says, and does not say so itself."""
         if self.mismatch is not None and self.mismatch.stream_seq <= seq:
             return
         detail = "a later event says that it was redacted, but it does not say so itself"
         self.mismatch = Mismatch(
-            seq, event_id, event_type, "flags_mismatch", detail, expected_event_hash=hash, actual_event_hash=hash
+            seq, event_id, event_type, "flags_mismatch", detail, expected_event_hash=own, actual_event_hash=own
         )
 
     def close(self, head: Head | None) -> None:
