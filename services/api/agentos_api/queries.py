@@ -24,7 +24,7 @@ from agentos_api.waiting import Projected
 from agentos_shared.domain.envelope import timestamp
 from agentos_shared.domain.errors import Invalid, NotFound, TryLater
 
-Row: TypeAlias = "asyncpg.Record"
+Row: TypeAlias = asyncpg.Record
 
 #: Seconds that one statement may take, waiting for a connection included.
 TIMEOUT_S: Final = 5.0
