@@ -7,11 +7,10 @@ from typing import Final, Protocol
 
 import asyncpg
 
-from agentos_shared.store import statements
-from agentos_shared.store.reader import event_of
-
 from agentos_api import frames
 from agentos_api.feed import Chunk, StreamKey, chunks
+from agentos_shared.store import statements
+from agentos_shared.store.reader import event_of
 
 SQL: Final = statements.load("agentos_api", "live.sql")
 
@@ -45,7 +44,7 @@ class Page:
 
 
 class History(Protocol):
-    """What the hub asks of the store. Every call may raise one of :data:`UNAVAILABLE`."""
+    """What the hub asks of the event store. Every call may raise one of :data:`UNAVAILABLE`."""
 
     async def page(self, key: StreamKey, after: int) -> Page:
         """What follows a place; an empty page at the head."""
@@ -61,7 +60,7 @@ class History(Protocol):
 
 
 class StoreHistory:
-    """History in Postgres."""
+    """The event store, as the live feed reads it."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self._pool = pool

@@ -13,24 +13,21 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 from nats.aio.client import Client as NatsClient
 from starlette.types import Send
 
-from agentos_shared.domain.errors import TryLater
-from agentos_shared.host import metrics, telemetry
-from agentos_shared.host.lifecycle import CLOCK, RNG, Backoff, Clock, Rng, Tasks
-
 from agentos_api import frames
+from agentos_api.appender import Committed
 from agentos_api.client import Client
 from agentos_api.feed import Feed, StreamKey
 from agentos_api.hints import Hints
 from agentos_api.history import UNAVAILABLE, History, Page, StreamHead
-
-if TYPE_CHECKING:
-    from agentos_api.appender import Committed
+from agentos_shared.domain.errors import TryLater
+from agentos_shared.host import metrics, telemetry
+from agentos_shared.host.lifecycle import CLOCK, RNG, Backoff, Clock, Rng, Tasks
 
 log = structlog.get_logger()
 
@@ -149,7 +146,7 @@ class Hub:
 
     # -- news
 
-    def on_commit(self, batch: "Sequence[Committed]") -> None:
+    def on_commit(self, batch: Sequence[Committed]) -> None:
         """Take what this process has just committed."""
         feeds = self._feeds
         if not feeds:
@@ -195,7 +192,7 @@ class Hub:
                     feed.offer(seq, frame)
                 self._bytes += feed.size - before
                 self._flush_soon(feed)
-                await asyncio.sleep(0)
+                await self._clock.sleep(0)  # a long stretch is read in turns with everything else
         finally:
             feed.filler = None
 

@@ -14,14 +14,13 @@ import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from agentos_shared.domain.envelope import Event
-from agentos_shared.host import metrics
-from agentos_shared.host.lifecycle import Backoff, Clock, Rng
-
 from agentos_api.jetstream import Contents, EventsStream
 from agentos_api.outbox import PAGE, Connection, Due, Memory, Position, StreamKey, Table
 from agentos_api.pipeline import BURST, Outgoing, Pipeline, PublishFailed
 from agentos_api.reconcile import START, Round, Walk, since
+from agentos_shared.domain.envelope import Event
+from agentos_shared.host import metrics
+from agentos_shared.host.lifecycle import Backoff, Clock, Rng
 
 log = structlog.get_logger()
 
@@ -187,7 +186,7 @@ class Leader:
         if not self._pipeline.full:
             self._wake.clear()
             if await self._publish_some():
-                await asyncio.sleep(0)  # the acknowledgements' turn
+                await self._clock.sleep(0)  # the acknowledgements' turn
                 return
             if not self._pipeline.in_flight and await self._look_around(now):
                 return

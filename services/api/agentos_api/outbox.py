@@ -7,17 +7,15 @@ surprised us) and the table is read instead.
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import asyncpg
 
+from agentos_api.appender import Committed
 from agentos_shared.domain.envelope import Event
 from agentos_shared.host import metrics
 from agentos_shared.store import statements
 from agentos_shared.store.reader import event_of
-
-if TYPE_CHECKING:
-    from agentos_api.appender import Committed
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 StreamKey: TypeAlias = tuple[str, str]
@@ -41,7 +39,7 @@ class Due:
     seq: int
     position: int | None = None
     traceparent: str | None = None
-    committed: "Committed | None" = None
+    committed: Committed | None = None
 
 
 class Memory:
@@ -57,7 +55,7 @@ class Memory:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def offer(self, batch: "Sequence[Committed]") -> bool:
+    def offer(self, batch: Sequence[Committed]) -> bool:
         """Remember a batch; False when it would not fit, and then nothing is remembered any more."""
         if len(self._queue) + len(batch) > self._max_events or self._bytes > self._max_bytes:
             self.clear()

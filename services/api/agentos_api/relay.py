@@ -10,7 +10,7 @@ that each non-leader sends a few milliseconds after a commit, and by a slow poll
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import asyncpg
 import structlog
@@ -19,16 +19,13 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
-from agentos_shared.contracts import subjects
-from agentos_shared.host import metrics
-from agentos_shared.host.lifecycle import CLOCK, RNG, Backoff, Clock, Rng, Tasks
-
+from agentos_api.appender import Committed
 from agentos_api.jetstream import DEFAULT_MAX_BYTES, EventsStream
 from agentos_api.leader import Leader
 from agentos_api.outbox import SQL, Connection, Memory
-
-if TYPE_CHECKING:
-    from agentos_api.appender import Committed
+from agentos_shared.contracts import subjects
+from agentos_shared.host import metrics
+from agentos_shared.host.lifecycle import CLOCK, RNG, Backoff, Clock, Rng, Tasks
 
 log = structlog.get_logger()
 
@@ -113,7 +110,7 @@ class Relay:
             except NatsError as error:
                 log.debug("relay_unsubscribe_failed", error=str(error))
 
-    def on_commit(self, batch: "Sequence[Committed]") -> None:
+    def on_commit(self, batch: Sequence[Committed]) -> None:
         """Take what this process has just committed. A leader publishes it; another process tells the leader."""
         leader = self._leader
         if leader is not None:

@@ -10,10 +10,9 @@ from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
-from agentos_shared.domain.errors import Invalid, NotAcceptable, NotFound
-
 from agentos_api import frames
 from agentos_api.hub import Hub
+from agentos_shared.domain.errors import Invalid, NotAcceptable, NotFound
 
 MAX_SEQ: Final = 2**63 - 1
 HEADERS: Final = (
