@@ -1,7 +1,7 @@
 """Named places where a test may make a process die or fail. Inert unless ``AGENTOS_FAILPOINTS`` names them.
 
 ``AGENTOS_FAILPOINTS=projector.before_commit=exit:3,projector.after_commit=raise``: at its third passing the first place
-ends the process as ``kill -9`` would (exit code 137, nothing flushed, nothing closed); the second raises at every passing.
+ends the process as ``kill -9`` would (exit code 137, nothing flushed, nothing closed); the second raises each time.
 Never set it where data matters.
 """
 

@@ -1,0 +1,185 @@
+"""Pulling hints from JetStream: as many as there are, as soon as there is one, whatever happens to the server.
+
+FastStream's own batch subscriber collects until a batch is full or its time-out is over, so a lone message waits for
+all of it; and it ends for good when the stream or the consumer is deleted. This one differs in how it pulls, only:
+
+- One pull request stays open and is renewed before it runs dry. What arrived is handed over at once, as one batch.
+- The server's idle heartbeats are the watchdog: silence, a deleted consumer or a reconnect means attaching anew, which
+  makes the consumer where it is missing. :attr:`HintSubscriber.on_attached` then lets the owner look for what was lost.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import nats.errors
+import nats.js.errors
+import orjson
+import structlog
+from faststream.message import StreamMessage
+from faststream.nats.subscriber.usecases import BatchPullStreamSubscriber
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from agentos_shared.contracts import subjects
+from agentos_shared.contracts.positions import Hint, StreamKey
+from agentos_shared.host.lifecycle import Backoff
+
+log = structlog.get_logger("agentos.bus")
+
+EXPIRES_S: Final = 60.0
+HEARTBEAT_S: Final = 5.0
+#: Two missed heartbeats and a little.
+SILENCE_S: Final = 2 * HEARTBEAT_S + 1
+_NANOSECONDS: Final = 1_000_000_000
+_HEARTBEAT: Final = "100"
+_CONFLICT: Final = "409"
+_NO_RESPONDERS: Final = "503"
+_STATUS: Final = "Status"
+
+
+class _Detached(Exception):
+    """Nothing can arrive any more on this subscription."""
+
+
+async def _nothing() -> None:
+    return
+
+
+class HintSubscriber(BatchPullStreamSubscriber):
+    """A FastStream batch subscriber whose messages become :class:`Hint` values. Made by ``Broker.hint_subscriber``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.on_attached: Callable[[], Awaitable[None]] = _nothing
+        self._decoder = decode_batch
+        self._arrived: deque[Msg] = deque()
+        self._signal = asyncio.Event()
+        self._attached = False
+        self._again = False
+
+    @property
+    def attached(self) -> bool:
+        """True while hints can arrive."""
+        return self._attached and self.connection.is_connected
+
+    def reattach(self) -> None:
+        """Open a new pull request now: after a reconnect the server has forgotten the old one."""
+        self._again = True
+        self._signal.set()
+
+    async def _create_subscription(self) -> None:
+        if not self.tasks:
+            self.add_task(self._consume_pull)
+
+    async def _consume_pull(self) -> None:
+        backoff = Backoff(0.05, 2.0)
+        said = ""
+        while True:
+            try:
+                await self._attach_and_pump(backoff)
+            except (_Detached, nats.errors.Error, TimeoutError, OSError) as error:
+                why = f"{type(error).__name__}: {error}"
+                say = log.debug if why == said else log.info
+                say("hints_detached", durable=self.config.durable_name, why=why)
+                said = why
+            finally:
+                self._attached = False
+            if not self.running:
+                return
+            self._signal.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._signal.wait(), backoff.next_s())
+
+    async def _attach_and_pump(self, backoff: Backoff) -> None:
+        self._again = False
+        if not self.connection.is_connected:
+            raise _Detached("not connected")
+        await self._make_consumer()
+        inbox = self.connection.new_inbox()
+        subscription = await self.connection.subscribe(inbox, cb=self._on_message)
+        try:
+            await self._pump(inbox, backoff)
+        finally:
+            self._arrived.clear()
+            await _unsubscribe(subscription)
+
+    async def _make_consumer(self) -> None:
+        """Make the consumer, or find it as it is. A stream that does not exist yet is an error to wait on."""
+        try:
+            await self.jetstream.add_consumer(self.stream.name, self.config)
+        except nats.js.errors.BadRequestError as error:
+            # It exists with settings that cannot be changed. Its position is worth nothing to us: make it anew.
+            log.warning("consumer_made_anew", durable=self.config.durable_name, why=str(error))
+            await self.jetstream.delete_consumer(self.stream.name, self.config.durable_name or "")
+            await self.jetstream.add_consumer(self.stream.name, self.config)
+
+    async def _on_message(self, message: Msg) -> None:
+        self._arrived.append(message)
+        self._signal.set()
+
+    async def _pump(self, inbox: str, backoff: Backoff) -> None:
+        request = f"{self.jetstream._prefix}.CONSUMER.MSG.NEXT.{self.stream.name}.{self.config.durable_name}"
+        wanted = self.pull_sub.batch_size
+        asked = 0
+        # The consumer keeps what comes from now on; what was committed before it existed must be read from the store.
+        self._attached = True
+        await self.on_attached()
+        while self.running:
+            if asked < wanted // 2 + 1:
+                await self.connection.publish(request, _pull(wanted), reply=inbox)
+                asked += wanted
+            self._signal.clear()
+            if not self._arrived:
+                try:
+                    await asyncio.wait_for(self._signal.wait(), SILENCE_S)
+                except TimeoutError:
+                    raise _Detached("no heartbeat") from None
+            if self._again:
+                raise _Detached("reconnected")
+            batch: list[Msg] = []
+            while self._arrived and len(batch) < wanted:
+                message = self._arrived.popleft()
+                status = message.headers.get(_STATUS) if message.headers and not message.data else None
+                if status is None:
+                    batch.append(message)
+                elif status in (_CONFLICT, _NO_RESPONDERS):
+                    raise _Detached(f"{status} {message.headers.get('Description', '') if message.headers else ''}")
+                elif status != _HEARTBEAT:
+                    asked = 0  # the request ran out of time or was cut short
+            backoff.reset()
+            if batch:
+                asked -= len(batch)
+                await self.consume(batch)
+
+
+async def _unsubscribe(subscription: Subscription) -> None:
+    with contextlib.suppress(nats.errors.Error):
+        await subscription.unsubscribe()
+
+
+def _pull(batch: int) -> bytes:
+    return orjson.dumps(
+        {
+            "batch": batch,
+            "expires": int(EXPIRES_S * _NANOSECONDS),
+            "idle_heartbeat": int(HEARTBEAT_S * _NANOSECONDS),
+        }
+    )
+
+
+async def decode_batch(message: StreamMessage[list[Msg]]) -> list[Hint]:
+    """The hints in a batch of messages. One that is no event of ours is dropped: the reconciler needs no hints."""
+    hints: list[Hint] = []
+    for raw in message.raw_message:
+        headers = raw.headers or {}
+        try:
+            key = StreamKey(*subjects.stream_of(raw.subject))
+            seq = int(headers[subjects.HEADER_STREAM_SEQ])
+        except (ValueError, KeyError):
+            log.warning("not_an_event", subject=raw.subject[:200])
+            continue
+        hints.append(Hint(key, seq, headers.get(subjects.HEADER_TRACEPARENT)))
+    return hints

@@ -1,0 +1,5 @@
+"""``python -m agentos_projector``."""
+
+from agentos_projector.main import main
+
+main()

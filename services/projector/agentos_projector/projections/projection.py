@@ -1,0 +1,83 @@
+"""What a projection is: a table, and named statements that turn ranges of events into its rows.
+
+One ``.sql`` file beside one ``.py`` file per noun. Its statements:
+
+- ``table`` and ``indexes`` make the table ``{table}`` and what its readers need; ``search`` (optional) makes an index
+  that only makes reading faster and costs much to build: a rebuild makes it after the switch.
+- every other one applies events. It reads them from ``{events}`` (all columns of ``evt_events``, each stream in order)
+  and runs when an event of its types is among them. Statements run in the order in which the projection lists them.
+
+So one batch may hold a whole life of an entity. A noun with states keeps to two statements: one inserts what was
+created; one folds everything after that (``distinct on (entity_id) ... order by entity_id, stream_seq desc`` for what
+the last event decides, ``min``/``max`` with ``filter`` for first and last times) and updates. All events of an entity
+are in one stream, and a batch holds a gapless run of it, so the last event in the batch is the newest there is.
+
+A statement must depend on the events alone: no clock, no randomness, no other table of the projector than its own.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from agentos_shared.store import statements
+
+#: Ranges $1..$4 as rows of events. The inner order keeps the planner from replacing the index scans by one of it all.
+EVENTS: Final = """unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) as r(stream_type, stream_id, after, upto)
+cross join lateral (
+    select * from evt_events
+    where stream_type = r.stream_type and stream_id = r.stream_id and stream_seq > r.after and stream_seq <= r.upto
+    order by stream_seq
+) e"""
+_COMMENT: Final = re.compile(r"--[^\n]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """One read model.
+
+    Args:
+        table: its name, with the prefix ``proj_``.
+        sql: its statements by name, from the ``.sql`` file.
+        applies: which statement handles which event types, in the order in which they run.
+    """
+
+    table: str
+    sql: Mapping[str, str] = field(repr=False)
+    applies: Mapping[str, frozenset[str]]
+
+    def ddl(self, name: str, suffix: str = "") -> str | None:
+        """``table``, ``indexes`` or ``search``, for the live table or one with a suffix; None where there is none."""
+        text = self.sql.get(name)
+        return None if text is None else text.replace("{table}", self.table + suffix)
+
+    def steps(self, types: frozenset[str], suffix: str = "") -> list[str]:
+        """The statements to run for events of these types, each with the ranges as its four parameters."""
+        return [
+            self.sql[name].replace("{table}", self.table + suffix).replace("{events}", EVENTS)
+            for name, handled in self.applies.items()
+            if handled & types
+        ]
+
+
+def load(table: str, file: str, applies: Mapping[str, set[str]]) -> Projection:
+    """A projection of this package. Raises KeyError when the file lacks a statement that it names."""
+    sql = statements.load("agentos_projector.projections", file)
+    for name in ("table", "indexes", *applies):
+        _ = sql[name]
+    return Projection(table, sql, {name: frozenset(types) for name, types in applies.items()})
+
+
+def fingerprint(projections: Sequence[Projection]) -> str:
+    """Changes with the definition of any projection, comments and white space aside: then the tables are rebuilt."""
+    parts: list[str] = []
+    for projection in projections:
+        parts.append(projection.table)
+        for name, text in sorted(projection.sql.items()):
+            parts += [
+                name,
+                ",".join(sorted(projection.applies.get(name, ()))),
+                " ".join(_COMMENT.sub("", text).split()),
+            ]
+    return hashlib.sha256("\x00".join(parts).encode()).hexdigest()
