@@ -1,5 +1,5 @@
 """``python -m agentos_cli``."""
 
-from agentos_cli.main import app
+from agentos_cli.main import main
 
-app()
+main()

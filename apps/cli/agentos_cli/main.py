@@ -1,6 +1,5 @@
 """The ``agentos`` command. Each command's module is imported when it is called, so that the command starts quickly."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -16,9 +15,20 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+audit = typer.Typer(help="Prove what happened.", no_args_is_help=True)
+projections = typer.Typer(help="Read models: how far they are, build them anew, retry.", no_args_is_help=True)
+app.add_typer(audit, name="audit")
+app.add_typer(projections, name="projections")
+
 DataDirOption = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Where the stack keeps its data. [env: AGENTOS_DATA_DIR]", show_default=False),
+]
+UrlOption = Annotated[
+    str | None, typer.Option("--url", help="Of an API that runs elsewhere.", show_default=False, metavar="URL")
+]
+TokenFileOption = Annotated[
+    Path | None, typer.Option("--token-file", help="File with the token to use.", show_default=False)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
 
@@ -80,12 +90,8 @@ def import_trajectory(
         str | None, typer.Option("--room", help="Into this room instead of a new one.", show_default=False)
     ] = None,
     workspace: Annotated[str, typer.Option("--workspace", help="Of the room.")] = "ws_dev",
-    url: Annotated[
-        str | None, typer.Option("--url", help="Of the API, instead of the stack's.", show_default=False)
-    ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option("--token-file", help="Credential for --url.", show_default=False)
-    ] = None,
+    url: UrlOption = None,
+    token_file: TokenFileOption = None,
     data_dir: DataDirOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -95,5 +101,92 @@ def import_trajectory(
     guarded(lambda: command.run(files, data_dir, url, token_file, workspace, room, json))
 
 
+@app.command()
+def doctor(
+    data_dir: DataDirOption = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Of the API.", show_default=False)] = None,
+    json: JsonOption = False,
+) -> None:
+    """Check what Agent OS needs, and say what to do about what is missing."""
+    from agentos_cli import doctor as command
+
+    guarded(lambda: command.doctor(data_dir, port, json))
+
+
+@app.command()
+def tail(
+    room: Annotated[str, typer.Argument(help="Id of the room.", show_default=False)],
+    data_dir: DataDirOption = None,
+    url: UrlOption = None,
+    token_file: TokenFileOption = None,
+    workspace: Annotated[str | None, typer.Option(help="The room's workspace.", show_default=False)] = None,
+    from_seq: Annotated[str, typer.Option(help="Start after this position; `latest` shows only what comes.")] = "0",
+    follow: Annotated[bool, typer.Option(help="Go on with what happens; else end with the history.")] = True,
+    json: JsonOption = False,
+) -> None:
+    """Show a room's events as they happen."""
+    from agentos_cli import tail as command
+
+    guarded(lambda: command.tail(room, data_dir, url, token_file, workspace, from_seq, json, follow))
+
+
+@audit.command("verify")
+def audit_verify(
+    data_dir: DataDirOption = None,
+    stream: Annotated[
+        str | None, typer.Option(help="Only room/<room_id> or workspace/<workspace_id>.", show_default=False)
+    ] = None,
+    workspace: Annotated[str | None, typer.Option(help="Only this workspace's streams.", show_default=False)] = None,
+    json: JsonOption = False,
+) -> None:
+    """Check the hash chain, straight from the database, whether the stack runs or not."""
+    from agentos_cli import audit as command
+
+    guarded(lambda: command.verify(data_dir, stream, workspace, json))
+
+
+@projections.command("status")
+def projections_status(data_dir: DataDirOption = None, json: JsonOption = False) -> None:
+    """Show how far the projections are behind the store, and which streams are parked."""
+    from agentos_cli import projections as command
+
+    guarded(lambda: command.status(data_dir, json))
+
+
+@projections.command("rebuild")
+def projections_rebuild(data_dir: DataDirOption = None, json: JsonOption = False) -> None:
+    """Build all projections anew beside the live ones, then switch."""
+    from agentos_cli import projections as command
+
+    guarded(lambda: command.rebuild(data_dir, json))
+
+
+@projections.command("retry")
+def projections_retry(
+    streams: Annotated[
+        list[str] | None, typer.Argument(help="room/<room_id> ...; all parked ones when none.", show_default=False)
+    ] = None,
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Try parked streams again, once their cause is mended."""
+    from agentos_cli import projections as command
+
+    guarded(lambda: command.retry(data_dir, streams or [], json))
+
+
+@app.command()
+def migrate() -> None:
+    """Prepare an external database (AGENTOS_POSTGRES_URL); `up` does it by itself."""
+    from agentos_cli import migrate as command
+
+    guarded(command.run)
+
+
+def main() -> None:
+    """Entry point; a wrong command line ends with 2."""
+    app()
+
+
 if __name__ == "__main__":
-    sys.exit(app())
+    main()

@@ -88,8 +88,8 @@ class DataDir:
         finally:
             for listener in held:
                 listener.close()
-        if chosen != before:
-            write_private(path, json.dumps(chosen, indent=1))
+        if before | chosen != before:
+            write_private(path, json.dumps(before | chosen, indent=1))
         return chosen
 
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from agentos_runtime.datadir import DataDir, write_private
 from agentos_runtime.errors import RuntimeFailure, Unreachable
 from agentos_runtime.settings import API_ROLE, PROJECTOR_ROLE
+
+if TYPE_CHECKING:
+    import asyncpg
 
 Hook: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -35,7 +38,7 @@ class Roles:
         return urlunsplit(parts._replace(netloc=f"{role}:{quote(self.passwords[role], safe='')}@{place}"))
 
 
-def is_current(data: DataDir, owner_url: str) -> bool:
+def is_current(data: DataDir) -> bool:
     """Whether the last start left the schema as this version wants it."""
     from agentos_shared.store import migrate
 
@@ -46,7 +49,18 @@ def is_current(data: DataDir, owner_url: str) -> bool:
 
 
 async def schema(data: DataDir, roles: Roles) -> None:
+    """Prepares the database and remembers that it was done. Raises as ``database`` does."""
+    from agentos_shared.store import migrate
+
+    await database(roles)
+    write_private(data.root / "schema", migrate.fingerprint())
+
+
+async def database(roles: Roles) -> list[str]:
     """Makes the database if need be, migrates it, checks its durability, and lets the roles in.
+
+    Returns:
+        names of the migrations that were applied now.
 
     Raises:
         RuntimeFailure: the server refuses, or the database is not one to serve from.
@@ -59,7 +73,7 @@ async def schema(data: DataDir, roles: Roles) -> None:
         connection = await connect(roles.owner_url)
         try:
             await migrate.check_durability(connection)
-            await migrate.migrate(connection)
+            applied = await migrate.migrate(connection)
             for role in (API_ROLE, PROJECTOR_ROLE):
                 if role not in roles.given:
                     await migrate.let_in(connection, role, roles.passwords[role])
@@ -69,10 +83,10 @@ async def schema(data: DataDir, roles: Roles) -> None:
         raise RuntimeFailure(str(error)) from error
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise Unreachable(f"Postgres refused to prepare the schema: {error}") from error
-    write_private(data.root / "schema", migrate.fingerprint())
+    return applied
 
 
-async def connect(owner_url: str):  # type: ignore[no-untyped-def]
+async def connect(owner_url: str) -> "asyncpg.Connection[asyncpg.Record]":
     """A connection of the owner; makes the database when the server has none of that name."""
     import asyncpg
 

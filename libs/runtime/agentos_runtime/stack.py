@@ -61,7 +61,7 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
         nats_url=nats_urls[nats.INTEGRATION],
     )
     made = Plan(addresses, [])
-    if settings.postgres_url is None and prepare.is_current(data, owner_url):
+    if settings.postgres_url is None and prepare.is_current(data):
         made.schema_ready.set()
 
     async def schema() -> None:

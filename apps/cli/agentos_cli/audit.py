@@ -1,0 +1,88 @@
+"""``agentos audit verify``: the hash chain, checked straight from the database, with or without a running stack."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import asyncpg
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from agentos_runtime import database
+from agentos_runtime import settings as runtime_settings
+from agentos_runtime.errors import RuntimeFailure, Unreachable, UsageError
+from agentos_shared.domain.envelope import Stream
+from agentos_shared.store.audit import StoreReport, verify_store, verify_stream
+
+
+def verify(data_dir: Path | None, stream: str | None, workspace_id: str | None, as_json: bool) -> int:
+    """0 when every event is what was appended, 1 when one is not."""
+    settings = runtime_settings.load(data_dir)
+    only = _stream(stream)
+    with _progress(as_json) as progress:
+        report = asyncio.run(_verify(settings, only, workspace_id, progress))
+    if only is not None and not report.events and report.valid:
+        raise RuntimeFailure(f"{stream} holds no events: see the rooms with GET /v1/rooms.")
+    if as_json:
+        typer.echo(json.dumps(report.json(), indent=1))
+    else:
+        _tell(report)
+    return 0 if report.valid else 1
+
+
+def _stream(name: str | None) -> Stream | None:
+    if name is None:
+        return None
+    kind, slash, stream_id = name.partition("/")
+    if not slash or not stream_id or kind not in ("room", "workspace"):
+        raise UsageError(f"--stream {name}: expected room/<room_id> or workspace/<workspace_id>.")
+    return Stream("room" if kind == "room" else "workspace", stream_id)
+
+
+async def _verify(
+    settings: runtime_settings.Settings, only: Stream | None, workspace_id: str | None, progress: Progress
+) -> StoreReport:
+    bar = progress.add_task("events", total=None)
+
+    def show(checked: int, total: int) -> None:
+        progress.update(bar, completed=checked, total=max(checked, total))
+
+    try:
+        async with database.owner_url(settings) as url:
+            connection = await asyncpg.connect(url, timeout=10)
+            try:
+                if only is None:
+                    return await verify_store(connection, workspace_id=workspace_id, progress=show)
+                report = StoreReport()
+                report.add(await verify_stream(connection, only, progress=show))
+                return report
+            finally:
+                await connection.close()
+    except asyncpg.UndefinedTableError as error:
+        raise RuntimeFailure("The database has no event store yet: `agentos up` makes it.") from error
+    except (OSError, asyncpg.PostgresError) as error:
+        raise Unreachable(f"Postgres cannot be reached: {error}. Check AGENTOS_POSTGRES_URL.") from error
+
+
+def _progress(as_json: bool) -> Progress:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal)
+
+
+def _tell(report: StoreReport) -> None:
+    for verdict in report.bad:
+        bad = verdict.first_mismatch
+        typer.secho(f"{verdict.stream_type}/{verdict.stream_id}: {bad}", fg=typer.colors.RED)
+    if report.bad_streams > len(report.bad):
+        typer.secho(f"... and {report.bad_streams - len(report.bad)} more streams", fg=typer.colors.RED)
+    for guard in report.weak_guards:
+        typer.secho(f"unguarded: {guard}", fg=typer.colors.RED)
+    redacted = f", {report.redacted} of them redacted" if report.redacted else ""
+    rate = f"{report.events / report.seconds:,.0f} events/s" if report.seconds else "one stream"
+    verdict_text = "holds" if report.valid else f"is broken in {report.bad_streams} streams"
+    typer.secho(
+        f"The chain {verdict_text}: {report.streams:,} streams, {report.events:,} events{redacted} ({rate}).",
+        fg=typer.colors.GREEN if report.valid else typer.colors.RED,
+    )

@@ -1,0 +1,1 @@
+"""``agentos projections``: how far the read models are, build them anew, try parked streams again."""
