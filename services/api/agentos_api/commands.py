@@ -8,22 +8,20 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
-from uuid import uuid4
 
 import orjson
 from pydantic import ValidationError
-
-from agentos_shared.domain import ids, principals
-from agentos_shared.domain.canonical import canonical
-from agentos_shared.domain.decider import Command, CommandBody, Decide, Meta
-from agentos_shared.domain.envelope import Actor, ActorType, Stream
-from agentos_shared.domain.errors import DomainError, Invalid, NotFound
 
 from agentos_api import problem
 from agentos_api.appender import Appender
 from agentos_api.idempotency import KeyGate, checked
 from agentos_api.locator import Location, Locator
 from agentos_api.submission import Answer, Outcome, Part, Refused, RequestKey, Submission
+from agentos_shared.domain import ids, principals
+from agentos_shared.domain.canonical import canonical
+from agentos_shared.domain.decider import Command, CommandBody, Decide, Meta
+from agentos_shared.domain.envelope import Actor, ActorType, Stream
+from agentos_shared.domain.errors import DomainError, Invalid, NotFound
 
 MAX_BULK: Final = 500
 _UUID_OR_ULID = re.compile(
@@ -169,9 +167,7 @@ class Commands:
             hashlib.sha256(canonical(body)).digest(),
         )
 
-    async def _prepare(
-        self, kind: CommandType, caller: Caller, value: Any, parent_id: str | None
-    ) -> Part | Refused:
+    async def _prepare(self, kind: CommandType, caller: Caller, value: Any, parent_id: str | None) -> Part | Refused:
         """A command ready to be decided; what is wrong with it takes its place."""
         try:
             return await self._part(kind, caller, value, parent_id)
@@ -193,11 +189,7 @@ class Commands:
             command = Command(body, meta, entity_id, None, entity_id)
             return Part(command, kind.decide, Stream("room", entity_id), fresh_stream=True)
         location = self._locator.known(parent_id) or await self._locator.find(parent_id)
-        if (
-            location is None
-            or location.entity_type != kind.parent
-            or location.workspace_id != caller.workspace_id
-        ):
+        if location is None or location.entity_type != kind.parent or location.workspace_id != caller.workspace_id:
             raise NotFound(f"{kind.parent}_not_found", f"There is no such {kind.parent} in this workspace.")
         room_id = location.stream.id if location.stream.type == "room" else None
         command = Command(body, meta, entity_id, parent_id, room_id)
@@ -212,7 +204,7 @@ def _take_parent(parameter: str, value: dict[str, Any]) -> tuple[str, dict[str, 
 
 
 def _meta(caller: Caller, body: CommandBody) -> Meta:
-    correlation_id = body.correlation_id or caller.correlation_id or str(uuid4())
+    correlation_id = body.correlation_id or caller.correlation_id or ids.new_uuid()
     return Meta(caller.workspace_id, _actor(caller, body), correlation_id, caller.idempotency_key)
 
 
@@ -258,9 +250,7 @@ def _bulk(body: Any, types: Mapping[str, CommandType]) -> tuple[list[tuple[Comma
             raise Invalid("invalid_commands", f"commands[{place}] must be {{type, body}} and nothing else.")
         kind = types.get(wish["type"]) if isinstance(wish.get("type"), str) else None
         if kind is None:
-            raise Invalid(
-                "unknown_command", f"commands[{place}].type must be one of {', '.join(sorted(types))}."
-            )
+            raise Invalid("unknown_command", f"commands[{place}].type must be one of {', '.join(sorted(types))}.")
         wishes.append((kind, wish.get("body", {})))
     return wishes, atomic
 

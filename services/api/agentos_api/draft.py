@@ -4,21 +4,20 @@ A draft is pure: it reads what was loaded and draws on the ids and the time that
 the state that the commands before it leave; a command that fails adds nothing.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeVar
 
+from agentos_api import leaks
+from agentos_api.stream_cache import ABSENT, Entry, StreamCache, advance
+from agentos_api.submission import Answer, Outcome, Part, Refused, RequestKey, Submission
 from agentos_shared import dlp
+from agentos_shared.domain import ids
 from agentos_shared.domain.catalog import AGGREGATES
 from agentos_shared.domain.envelope import SALT_BYTES, Event, NewEvent, Stream, canonical_content, seal
 from agentos_shared.domain.errors import DomainError, TooLarge
 from agentos_shared.store.reader import Head
-
-from agentos_api import leaks
-from agentos_api.stream_cache import ABSENT, Entry, StreamCache, advance
-from agentos_api.submission import Answer, Outcome, Part, Refused, RequestKey, Submission
 
 MAX_DATA_BYTES: Final = 512 * 1024
 #: Answers that are not kept under an idempotency key: trying again may well succeed.
@@ -104,7 +103,7 @@ class Draft:
             entity_version=entry.version + 1,
             causation_id=entry.last_event_id,
             content=content,
-            salt=os.urandom(SALT_BYTES),
+            salt=ids.random_bytes(SALT_BYTES),
             prev_event_hash=head.hash,
             redaction_level="partial" if leaked else "none",
             contains_secrets=leaked,

@@ -10,20 +10,19 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
-from uuid import uuid4
 
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
-
-from agentos_shared.domain.canonical import parse
-from agentos_shared.domain.envelope import Actor
-from agentos_shared.domain.errors import DomainError, Invalid, TooLarge, UnsupportedMediaType
-from agentos_shared.host import metrics, telemetry
 
 from agentos_api import problem
 from agentos_api.access import MAX_HEADER_BYTES, PUBLIC, Access, HeadersTooLarge, workspace_of
 from agentos_api.commands import Caller, Commands, CommandType, correlation
 from agentos_api.submission import Answer
+from agentos_shared.domain import ids
+from agentos_shared.domain.canonical import parse
+from agentos_shared.domain.envelope import Actor
+from agentos_shared.domain.errors import DomainError, Invalid, TooLarge, UnsupportedMediaType
+from agentos_shared.host import metrics, telemetry
 
 log = structlog.get_logger("agentos.http")
 
@@ -32,7 +31,9 @@ MAX_BULK_BODY: Final = 8 * 1024 * 1024
 BULK_PATH: Final = "/v1/commands"
 _TRACE_ID = re.compile(rb"[A-Za-z0-9._:-]{8,128}")
 
-SECONDS: Final = metrics.histogram("http_request_seconds", "From the first byte of a request to its answer.", ("route",))
+SECONDS: Final = metrics.histogram(
+    "http_request_seconds", "From the first byte of a request to its answer.", ("route",)
+)
 REQUESTS: Final = metrics.counter("http_requests", "Requests answered.", ("route", "status"))
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
@@ -107,7 +108,9 @@ class Edge:
                 await self._read(exchange, receive, send, stream)
                 return
             route = kind.name if kind is not None else "bulk"
-            with telemetry.span("http.request", exchange.traceparent, {"http.route": route}, kind="server") as traceparent:
+            with telemetry.span(
+                "http.request", exchange.traceparent, {"http.route": route}, kind="server"
+            ) as traceparent:
                 answer = await self._write(exchange, receive, kind, parts[3] if len(parts) > 4 else None, traceparent)
             await _respond(send, exchange, answer, [])
             REQUESTS.labels(route, str(answer.status)).inc()
@@ -225,7 +228,7 @@ async def _respond(send: Send, exchange: Exchange, answer: Answer, extra: Header
 
 
 def _exchange(scope: Scope, headers: Mapping[bytes, bytes]) -> Exchange:
-    request_id = _trace_id(headers.get(b"x-request-id")) or b"req_" + uuid4().hex.encode()
+    request_id = _trace_id(headers.get(b"x-request-id")) or b"req_" + ids.random_bytes(16).hex().encode()
     given = _trace_id(headers.get(b"x-correlation-id"))
     header = headers.get(b"traceparent")
     traceparent = telemetry.continue_trace(_text(header))
@@ -276,7 +279,9 @@ async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) ->
 
 
 def _too_large(limit: int) -> TooLarge:
-    return TooLarge("body_too_large", f"A body here is limited to {limit} bytes; larger content belongs in an artifact.")
+    return TooLarge(
+        "body_too_large", f"A body here is limited to {limit} bytes; larger content belongs in an artifact."
+    )
 
 
 def _trace_id(value: bytes | None) -> bytes | None:

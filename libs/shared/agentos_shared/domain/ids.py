@@ -3,20 +3,58 @@
 import os
 import threading
 import time
+from typing import Final
 
 from ulid import ULID
 
-ROOM = "room_"
-THREAD = "th_"
-MESSAGE = "msg_"
+ROOM: Final = "room_"
+THREAD: Final = "th_"
+MESSAGE: Final = "msg_"
 
+_POOL_BYTES: Final = 4096
+
+
+class _Randomness:
+    """Bytes of the operating system, fetched a page at a time: a call per id would cost more than the id."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool = b""
+        self._used = 0
+        os.register_at_fork(after_in_child=self._forget)
+
+    def take(self, size: int) -> bytes:
+        with self._lock:
+            if self._used + size > len(self._pool):
+                self._pool, self._used = os.urandom(_POOL_BYTES), 0
+            start = self._used
+            self._used += size
+            return self._pool[start : self._used]
+
+    def _forget(self) -> None:
+        self._pool = b""
+
+
+_randomness = _Randomness()
 _lock = threading.Lock()
 _last = 0
 
 
+def random_bytes(size: int) -> bytes:
+    """Unpredictable bytes, at most 4096: for salts."""
+    return _randomness.take(size)
+
+
 def new_id(prefix: str) -> str:
     """A prefixed ULID, such as ``room_01J...`` (26 Crockford characters after the prefix)."""
-    return prefix + str(ULID())
+    moment = (time.time_ns() // 1_000_000).to_bytes(6, "big")
+    return prefix + str(ULID(moment + _randomness.take(10)))
+
+
+def new_uuid() -> str:
+    """A random UUID (version 4) as text."""
+    digits = (int.from_bytes(_randomness.take(16), "big") & ~(0xF << 76 | 0xC << 60)) | 0x4 << 76 | 0x8 << 60
+    return _dashed(f"{digits:032x}")
 
 
 def new_event_id() -> str:
@@ -30,6 +68,9 @@ def new_event_id() -> str:
     ticks = (now // 1_000_000 << 12) | ((now % 1_000_000 << 12) // 1_000_000)
     with _lock:
         _last = ticks = max(ticks, _last + 1)
-    tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-    digits = f"{ticks >> 12:012x}7{ticks & 0xFFF:03x}{tail:016x}"
+    tail = int.from_bytes(_randomness.take(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+    return _dashed(f"{ticks >> 12:012x}7{ticks & 0xFFF:03x}{tail:016x}")
+
+
+def _dashed(digits: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
