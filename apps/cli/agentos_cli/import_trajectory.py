@@ -33,8 +33,9 @@ BATCH_MESSAGES: Final = 100
 BATCH_BYTES: Final = 2 * 1024 * 1024
 CONCURRENT_SESSIONS: Final = 4
 TIMEOUT_S: Final = 30.0
-#: How long one request is retried while the API cannot be reached or is busy.
+#: How long one request is retried while the API cannot be reached or is busy; shorter for one that never answered.
 PATIENCE_S: Final = 30.0
+FIRST_PATIENCE_S: Final = 3.0
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 3.0
 
@@ -225,6 +226,7 @@ class _Api:
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
+        self._answered = False
 
     async def send(self, key: str, commands: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Results of the commands, all of them done.
@@ -232,7 +234,7 @@ class _Api:
         Raises:
             RuntimeFailure: the API refused. Unreachable: it was out of reach, or busy, for :data:`PATIENCE_S`.
         """
-        deadline = time.monotonic() + PATIENCE_S
+        started = time.monotonic()
         pause = FIRST_PAUSE_S
         while True:
             try:
@@ -244,15 +246,17 @@ class _Api:
             except httpx.TransportError as error:
                 why = f"{type(error).__name__}: {error}"
             else:
+                self._answered = True
                 if answer.status_code == 200:
                     results: list[dict[str, Any]] = answer.json()["results"]
                     return results
                 why = _why(answer)
                 if not _may_pass(answer):
                     raise RuntimeFailure(f"The API refused the import: {why}")
-            if time.monotonic() + pause > deadline:
+            patience = PATIENCE_S if self._answered else FIRST_PATIENCE_S
+            if time.monotonic() + pause > started + patience:
                 raise Unreachable(
-                    f"{self._client.base_url}: no answer for {PATIENCE_S:.0f} s ({why}). Start the stack with "
+                    f"{self._client.base_url}: no answer for {patience:.0f} s ({why}). Start the stack with "
                     "`agentos up`, then run the same command again; it goes on where it stopped."
                 )
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, guards nothing
@@ -322,7 +326,8 @@ def _tell(room_id: str, imported: Sequence[Imported], seconds: float, as_json: b
         typer.echo(json.dumps(summary, indent=1))
         return
     for session in imported:
-        skipped = f", {session.empty_skipped} empty texts skipped" if session.empty_skipped else ""
+        texts = "text" if session.empty_skipped == 1 else "texts"
+        skipped = f", {session.empty_skipped} empty {texts} skipped" if session.empty_skipped else ""
         typer.echo(f"{session.file}: {session.messages} messages in thread {session.thread_id}{skipped}")
     typer.echo(
         f"{len(imported)} sessions, {messages} messages, in room {room_id} ({seconds:.1f} s). "
