@@ -6,11 +6,10 @@ from typing import Final
 
 import asyncpg
 
-from agentos_projector.projections.projection import EVENTS, Projection
+from agentos_projector import tables
+from agentos_projector.projections.projection import Projection
 from agentos_shared.contracts.positions import Range
 from agentos_shared.store.reader import Connection
-
-_SURVEY: Final = f"select e.event_type, count(*) as events, min(e.recorded_at) as oldest from {EVENTS} group by 1"  # noqa: S608
 
 
 class EventsMissing(Exception):
@@ -18,16 +17,11 @@ class EventsMissing(Exception):
 
 
 class Applier:
-    """The statements of some projections, aimed at the live tables or, with a suffix, at others.
-
-    Args:
-        on_batch: told the time at which the oldest event of each batch was recorded.
-    """
+    """The statements of some projections, aimed at the live tables or, with a suffix, at others."""
 
     def __init__(self, projections: Sequence[Projection], suffix: str = "") -> None:
-        self._projections = tuple(projections)
-        self._suffix = suffix
-        self._steps: dict[frozenset[str], list[str]] = {}
+        self._steps: Final = [step for projection in projections for step in projection.steps(suffix)]
+        #: When the oldest event of the last batch was recorded.
         self.oldest: datetime | None = None
 
     async def __call__(self, connection: Connection, ranges: Sequence[Range]) -> None:
@@ -37,29 +31,33 @@ class Applier:
             EventsMissing: fewer events than the ranges promise.
             asyncpg.PostgresError: as the statements fail.
         """
-        columns = (
-            [r.key.stream_type for r in ranges],
-            [r.key.stream_id for r in ranges],
-            [r.after for r in ranges],
-            [r.upto for r in ranges],
-        )
-        found = await connection.fetch(_SURVEY, *columns)
-        events = sum(row["events"] for row in found)
-        if events != sum(r.events for r in ranges):
-            raise EventsMissing(f"{sum(r.events for r in ranges)} events expected, {events} found in {_shown(ranges)}")
-        for statement in self._statements(found):
-            await connection.execute(statement, *columns)
+        found = await connection.fetch(tables.SQL["survey"], *_columns(ranges))
+        promised, events = sum(r.events for r in ranges), sum(row["events"] for row in found)
+        if events != promised:
+            raise EventsMissing(f"{promised} events expected, {events} found in {_shown(ranges)}")
+        for types, statement in self._steps:
+            if narrowed := _narrow(ranges, found, types):
+                await connection.execute(statement, *_columns(narrowed))
         self.oldest = min(row["oldest"] for row in found)
 
-    def _statements(self, found: Sequence[asyncpg.Record]) -> list[str]:
-        types = frozenset(row["event_type"] for row in found)
-        steps = self._steps.get(types)
-        if steps is None:
-            if len(self._steps) >= 1000:
-                self._steps.clear()
-            steps = [step for projection in self._projections for step in projection.steps(types, self._suffix)]
-            self._steps[types] = steps
-        return steps
+
+def _narrow(ranges: Sequence[Range], found: Sequence[asyncpg.Record], types: frozenset[str]) -> list[Range]:
+    """The parts of the ranges that hold all events of these types: a statement need not read past the others."""
+    bounds: dict[int, tuple[int, int]] = {}
+    for row in found:
+        if row["event_type"] in types:
+            first, last = bounds.get(row["ordinal"], (row["first"], row["last"]))
+            bounds[row["ordinal"]] = (min(first, row["first"]), max(last, row["last"]))
+    return [Range(ranges[ordinal - 1].key, first - 1, last) for ordinal, (first, last) in bounds.items()]
+
+
+def _columns(ranges: Sequence[Range]) -> tuple[list[str], list[str], list[int], list[int]]:
+    return (
+        [r.key.stream_type for r in ranges],
+        [r.key.stream_id for r in ranges],
+        [r.after for r in ranges],
+        [r.upto for r in ranges],
+    )
 
 
 def _shown(ranges: Sequence[Range]) -> str:

@@ -80,3 +80,16 @@ select
         join evt_events e on e.stream_type = w.stream_type and e.stream_id = w.stream_id and e.stream_seq = w.after + 1
     ) as oldest
 from waiting
+
+-- name: survey
+-- What these ranges hold: per range and type how many events, from where to where, and since when they wait.
+select r.ordinal, e.event_type, count(*) as events, min(e.stream_seq) as first, max(e.stream_seq) as last,
+    min(e.recorded_at) as oldest
+from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
+    with ordinality as r(stream_type, stream_id, after, upto, ordinal)
+cross join lateral (
+    select event_type, stream_seq, recorded_at from evt_events
+    where stream_type = r.stream_type and stream_id = r.stream_id and stream_seq > r.after and stream_seq <= r.upto
+    order by stream_seq
+) e
+group by r.ordinal, e.event_type

@@ -1,6 +1,6 @@
 -- name: table
 create table {table} (
-    message_id        text        primary key,
+    message_id        text        not null,
     workspace_id      text        not null,
     room_id           text        not null,
     thread_id         text        not null,
@@ -20,6 +20,7 @@ create table {table} (
 )
 
 -- name: indexes
+alter table {table} add primary key (message_id);
 -- GET /v1/threads/{id}/messages: a thread's messages, newest first.
 create index {table}_newest on {table} (thread_id, created_at desc, stream_seq desc);
 -- GET /v1/search for words that many messages hold: walk from the last changed one until the page is full.
@@ -37,12 +38,8 @@ insert into {table} (
     run_id, step_id, labels, created_at, updated_at, entity_version, stream_seq, last_event_id
 )
 select
-    e.entity_id, e.workspace_id, e.room_id, e.thread_id, d.sender_type, d.sender_id, d.content_md, d.lang,
-    d.parent_message_id, e.run_id, e.step_id, d.labels,
+    e.entity_id, e.workspace_id, e.room_id, e.thread_id, e.data ->> 'sender_type', e.data ->> 'sender_id',
+    e.data ->> 'content_md', e.data ->> 'lang', e.data ->> 'parent_message_id', e.run_id, e.step_id, e.data -> 'labels',
     e.recorded_at, e.recorded_at, e.entity_version, e.stream_seq, e.event_id
-from {events},
-    jsonb_to_record(e.data) as d(
-        sender_type text, sender_id text, content_md text, lang text, parent_message_id text, labels jsonb
-    )
+from {events}
 where e.event_type = 'message.created'
-on conflict (message_id) do nothing

@@ -2,8 +2,9 @@
 
 One ``.sql`` file beside one ``.py`` file per noun. Its statements:
 
-- ``table`` and ``indexes`` make the table ``{table}`` and what its readers need; ``search`` (optional) makes an index
-  that only makes reading faster and costs much to build: a rebuild makes it after the switch.
+- ``table`` makes the table ``{table}``; ``indexes`` makes its key and what its readers need, which a rebuild does when
+  the rows are in (so a noun whose statements update must have its key in ``table``); ``search`` (optional) makes an
+  index that only makes reading faster and costs much to build, which a rebuild does after the switch.
 - every other one applies events. It reads them from ``{events}`` (all columns of ``evt_events``, each stream in order)
   and runs when an event of its types is among them. Statements run in the order in which the projection lists them.
 
@@ -12,7 +13,9 @@ created; one folds everything after that (``distinct on (entity_id) ... order by
 the last event decides, ``min``/``max`` with ``filter`` for first and last times) and updates. All events of an entity
 are in one stream, and a batch holds a gapless run of it, so the last event in the batch is the newest there is.
 
-A statement must depend on the events alone: no clock, no randomness, no other table of the projector than its own.
+A statement must depend on the events alone: no clock, no randomness, no other table of the projector than its own. It
+need not fear being run twice for an event: if ever checkpoints and rows disagreed, a key that exists already should
+stop the stream, and a rebuild mend it.
 """
 
 import hashlib
@@ -52,12 +55,11 @@ class Projection:
         text = self.sql.get(name)
         return None if text is None else text.replace("{table}", self.table + suffix)
 
-    def steps(self, types: frozenset[str], suffix: str = "") -> list[str]:
-        """The statements to run for events of these types, each with the ranges as its four parameters."""
+    def steps(self, suffix: str = "") -> list[tuple[frozenset[str], str]]:
+        """The statements that apply events, in order, each with its types; the ranges are their four parameters."""
         return [
-            self.sql[name].replace("{table}", self.table + suffix).replace("{events}", EVENTS)
-            for name, handled in self.applies.items()
-            if handled & types
+            (types, self.sql[name].replace("{table}", self.table + suffix).replace("{events}", EVENTS))
+            for name, types in self.applies.items()
         ]
 
 

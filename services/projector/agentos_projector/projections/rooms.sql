@@ -1,6 +1,6 @@
 -- name: table
 create table {table} (
-    room_id         text        primary key,
+    room_id         text        not null,
     workspace_id    text        not null,
     mission_id      text,
     title           text        not null,
@@ -16,6 +16,7 @@ create table {table} (
 )
 
 -- name: indexes
+alter table {table} add primary key (room_id);
 -- GET /v1/rooms: a workspace's rooms, last changed first.
 create index {table}_changed on {table} (workspace_id, updated_at desc, room_id desc)
 
@@ -25,9 +26,8 @@ insert into {table} (
     created_at, updated_at, entity_version, stream_seq, last_event_id
 )
 select
-    e.entity_id, e.workspace_id, e.mission_id, d.title, d.topic, d.room_mode, d.default_lang, d.tool_policy_ref,
+    e.entity_id, e.workspace_id, e.mission_id, e.data ->> 'title', e.data ->> 'topic', e.data ->> 'room_mode',
+    e.data ->> 'default_lang', e.data ->> 'tool_policy_ref',
     e.recorded_at, e.recorded_at, e.entity_version, e.stream_seq, e.event_id
-from {events},
-    jsonb_to_record(e.data) as d(title text, topic text, room_mode text, default_lang text, tool_policy_ref text)
+from {events}
 where e.event_type = 'room.created'
-on conflict (room_id) do nothing
