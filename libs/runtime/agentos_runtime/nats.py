@@ -112,18 +112,27 @@ def url(user: str, password: str, port: int) -> str:
 
 def configure(directory: Path, port: int, passwords: Mapping[str, str]) -> Path:
     """Writes the configuration, readable by its owner only, and returns its path."""
-    users = "\n".join(_user(name, permissions, passwords[name]) for name, permissions in USERS.items())
     path = directory / "nats.conf"
-    write_private(
-        path,
-        f"""# Written by agentos at every start; changes are lost.
-listen: "{HOST}:{port}"
+    text = render(f"{HOST}:{port}", str(directory / "store"), {user: _quoted(passwords[user]) for user in USERS})
+    write_private(path, "# Written by agentos at every start; changes are lost.\n" + text)
+    return path
+
+
+def render(listen: str, store: str, passwords: Mapping[str, str]) -> str:
+    """The configuration as text.
+
+    Args:
+        passwords: by user, as they stand in the file: quoted, or ``$NAME`` of an environment variable of the server.
+    """
+    users = "\n".join(_user(name, permissions, passwords[name]) for name, permissions in USERS.items())
+    return f"""\
+listen: "{listen}"
 server_name: agentos
 max_payload: 1MB
 max_connections: 1024
 write_deadline: "5s"
 jetstream {{
-  store_dir: {_quoted(str(directory / "store"))}
+  store_dir: {_quoted(store)}
   max_memory_store: 64MB
   max_file_store: 8GB
   # The bus is a cache of the event store: a power cut may cost it a second, which the relay publishes again.
@@ -135,15 +144,13 @@ authorization {{
 {users}
   ]
 }}
-""",
-    )
-    return path
+"""
 
 
 def _user(name: str, permissions: Permissions, password: str) -> str:
     deny = f", deny: {_list(permissions.deny_publish)}" if permissions.deny_publish else ""
     return (
-        f"    {{user: {_quoted(name)}, password: {_quoted(password)}, permissions: {{\n"
+        f"    {{user: {_quoted(name)}, password: {password}, permissions: {{\n"
         f"      publish: {{allow: {_list(permissions.publish)}{deny}}}\n"
         f"      subscribe: {{allow: {_list((*permissions.subscribe, f'_INBOX_{name}.>'))}}}\n"
         f'      allow_responses: {{max: 1, expires: "1m"}}\n'

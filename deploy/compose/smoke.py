@@ -1,0 +1,80 @@
+"""Uses a running stack once, by its address: a room, a thread, messages, the live stream, the read side, the chain.
+
+Standard library only, so that any machine with a Python can run it: `python3 smoke.py http://127.0.0.1:7717 [room_id]`.
+Prints the room's id. With a room's id it finds that room as it was left, and adds to it.
+"""
+
+import json
+import sys
+import urllib.request
+from typing import Any
+
+TIMEOUT_S = 15
+WORKSPACE = "ws_smoke"
+
+
+class Client:
+    """JSON over HTTP."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+
+    def open(self, path: str, body: Any = None) -> Any:
+        """The open answer to a request; a POST when there is a body."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"content-type": "application/json", "x-workspace-id": WORKSPACE}
+        request = urllib.request.Request(self._url + path, data, headers)  # noqa: S310 - the caller's own address
+        return urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310 - as above
+
+    def call(self, path: str, body: Any = None) -> Any:
+        """The answer's JSON."""
+        with self.open(path, body) as answer:
+            return json.load(answer)
+
+    def sequences(self, room_id: str, first: int, count: int) -> list[int]:
+        """``stream_seq`` of the next events of the live stream after ``first``."""
+        found: list[int] = []
+        with self.open(f"/v1/streams/rooms/{room_id}?from_seq={first}") as stream:
+            while len(found) < count:
+                line = stream.readline()
+                if not line:
+                    raise SystemExit("the live stream ended early")
+                if line.startswith(b"id: "):
+                    found.append(int(line[4:]))
+        return found
+
+
+def main(url: str, room_id: str | None) -> None:
+    """Raises on anything that is not as it must be."""
+    client = Client(url)
+    if room_id is None:
+        room_id = client.call("/v1/rooms", {"title": "Smoke"})["room_id"]
+        thread_id = client.call(f"/v1/rooms/{room_id}/threads", {"title": "Main"})["thread_id"]
+        head = 2
+    else:
+        [thread] = client.call(f"/v1/rooms/{room_id}/threads")["threads"]
+        thread_id = thread["thread_id"]
+        head = len(client.call(f"/v1/threads/{thread_id}/messages")["messages"]) + 2
+    with client.open(f"/v1/streams/rooms/{room_id}?from_seq=latest") as live:
+        posted = client.call(f"/v1/threads/{thread_id}/messages", {"content_md": f"message {head - 1}"})
+        while not (line := live.readline()).startswith(b"id: "):
+            if not line:
+                raise SystemExit("the live stream ended early")
+        expect("live event", int(line[4:]), posted["stream_seq"])
+    expect("place in the stream", posted["stream_seq"], head + 1)
+    expect("history", client.sequences(room_id, 0, head + 1), list(range(1, head + 2)))
+    read = client.call(f"/v1/threads/{thread_id}/messages?min_position=room/{room_id}@{head + 1}")["messages"]
+    expect("messages read", sorted(m["content_md"] for m in read), sorted(f"message {n}" for n in range(1, head)))
+    chain = client.call(f"/v1/audit/hash-chain/verify?stream_type=room&stream_id={room_id}")
+    expect("chain", chain["valid"], True)
+    print(room_id)  # noqa: T201 - its output
+
+
+def expect(what: str, found: Any, wanted: Any) -> None:
+    """Ends the program when they differ."""
+    if found != wanted:
+        raise SystemExit(f"{what}: expected {wanted!r}, found {found!r}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None)
