@@ -1,7 +1,7 @@
 """Who may call at all: Host, Origin, workspace and credential of a request, before anything else looks at it.
 
-A browser is the way in for strangers on a machine that trusts its own loopback: a page may send requests here (hence the
-Origin check on writes), or make its own name point here (hence the Host check, against DNS rebinding).
+A browser is the way in for strangers on a machine that trusts its own loopback: a page may send requests here (hence
+the Origin check on writes), or make its own name point here (hence the Host check, against DNS rebinding).
 """
 
 import hmac
@@ -10,12 +10,11 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
+from agentos_api.settings import ApiSettings, is_loopback
 from agentos_shared.contracts.subjects import WORKSPACE_ID
 from agentos_shared.domain import principals
 from agentos_shared.domain.envelope import Actor
 from agentos_shared.domain.errors import DomainError, Forbidden, Invalid, Unauthorized
-
-from agentos_api.settings import ApiSettings, is_loopback
 
 DEFAULT_WORKSPACE: Final = "ws_dev"
 SESSION_COOKIE: Final = "agentos_session"
@@ -104,7 +103,7 @@ def _name(host: str) -> str | None:
     """The name in a Host header, without its port; None when it is malformed."""
     if host.startswith("["):
         name, bracket, port = host[1:].partition("]")
-        return name.lower() if bracket and (not port or port[1:].isdigit() and port[0] == ":") else None
+        return name.lower() if bracket and (not port or (port[1:].isdigit() and port[0] == ":")) else None
     name, colon, port = host.partition(":")
     if not name or (colon and not port.isdigit()):
         return None

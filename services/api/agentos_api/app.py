@@ -8,9 +8,6 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from agentos_shared.domain.errors import DomainError, NotFound, TryLater
-
-
 from agentos_api import openapi, problem
 from agentos_api.access import Access
 from agentos_api.commands import Commands
@@ -18,10 +15,19 @@ from agentos_api.edge import Edge, MethodNotAllowed, internal_error
 from agentos_api.routes import audit, events, messages, rooms, search, system, threads
 from agentos_api.services import Services
 from agentos_api.sse import Streams
+from agentos_shared.domain.errors import DomainError, NotFound, TryLater
 
 log = structlog.get_logger("agentos.http")
 
-ROUTERS: Final = (rooms.router, threads.router, messages.router, search.router, events.router, audit.router, system.router)
+ROUTERS: Final = (
+    rooms.router,
+    threads.router,
+    messages.router,
+    search.router,
+    events.router,
+    audit.router,
+    system.router,
+)
 
 
 def build(services: Services, commands: Commands, access: Access) -> ASGIApp:
@@ -84,5 +90,3 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     exchange = request.scope["state"]["exchange"]
     log.error("request_failed", path=request.url.path, request_id=exchange.request_id.decode(), exc_info=error)
     return _problem(request, internal_error(exchange.request_id))
-
-

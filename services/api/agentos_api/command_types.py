@@ -2,10 +2,9 @@
 
 from typing import Final
 
-from agentos_shared.domain import ids, messages, rooms, threads
-
 from agentos_api.commands import CommandType
 from agentos_api.locator import Location
+from agentos_shared.domain import ids, messages, rooms, threads
 
 
 def _message_reads(body: messages.CreateMessage, thread: Location) -> tuple[str, ...]:

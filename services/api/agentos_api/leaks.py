@@ -45,9 +45,7 @@ def events_of(source: Event, scan: Scan) -> tuple[NewEvent, NewEvent]:
                 "scanner_version": SCANNER_VERSION,
                 "match_count": scan.match_count,
                 "rule_ids": scan.rule_ids,
-                "matches": [
-                    {"rule_id": match.rule_id, "match_preview": match.match_preview} for match in scan.matches
-                ],
+                "matches": [{"rule_id": match.rule_id, "match_preview": match.match_preview} for match in scan.matches],
             },
         ),
     )

@@ -8,10 +8,9 @@ from typing import Final
 
 import asyncpg
 
+from agentos_api.appender import Committed
 from agentos_shared.domain.envelope import Stream
 from agentos_shared.store.reader import SQL
-
-from agentos_api.appender import Committed
 
 MAX_KNOWN: Final = 100_000
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")

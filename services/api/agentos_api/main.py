@@ -1,23 +1,18 @@
 """The API process: wiring, start and stop."""
 
+import asyncio
 import contextlib
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import asyncpg
 import orjson
 import uvicorn
 from nats.aio.client import Client
 
-from agentos_shared.contracts import subjects
-from agentos_shared.host import lifecycle, logging, telemetry
-from agentos_shared.host.health import Health, Unwell
-from agentos_shared.host.settings import load, nats_address, postgres_address
-from agentos_shared.store import migrate
-
 from agentos_api import app, nats_connection
 from agentos_api.access import Access
+from agentos_api.append_store import PostgresStore
 from agentos_api.appender import Appender
 from agentos_api.command_types import COMMAND_TYPES
 from agentos_api.commands import Commands
@@ -30,6 +25,11 @@ from agentos_api.relay import Relay
 from agentos_api.services import Services
 from agentos_api.settings import ApiSettings
 from agentos_api.waiting import Projected
+from agentos_shared.contracts import subjects
+from agentos_shared.host import lifecycle, logging, telemetry
+from agentos_shared.host.health import Health, Unwell
+from agentos_shared.host.settings import load, nats_address, postgres_address
+from agentos_shared.store import migrate
 
 POOL_SIZE = 8
 DRAIN_S = 3
@@ -55,7 +55,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
         f"NATS at {nats_address(settings.nats_url)}",
         lambda: nats_connection.connect(settings.nats_url.get_secret_value()),
     )
-    appender = Appender(dsn, now=lambda: datetime.now(UTC))
+    appender = Appender(PostgresStore(dsn))
     relay = Relay(dsn, nats)
     hub = Hub(StoreHistory(pool), nats)
     projected = Projected()
@@ -67,7 +67,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     appender.listen(relay.on_commit)
     appender.listen(locator.on_commit)
     await projected.subscribe(nats)
-    parts = lifecycle.Parts(appender, relay, hub, NatsCommands(nats, commands, access))
+    parts = lifecycle.Parts(relay, hub, NatsCommands(nats, commands, access))
     await parts.start()
     server = _Server(
         uvicorn.Config(
@@ -87,14 +87,17 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     )
     tasks = lifecycle.Tasks()
     try:
-        tasks.spawn("http", server.serve)
+        tasks.spawn("appender", appender.run)
+        http = tasks.spawn("http", server.serve)
         await shutdown.wait_or_crash(tasks)
         services.health.drain()
         await hub.stop()  # streams end with `gone`, so that the server has nothing left to wait for
         server.should_exit = True
+        await asyncio.wait([http], timeout=DRAIN_S + 1)
+        await appender.stop()
     finally:
-        await tasks.stop()
         await parts.stop()
+        await tasks.stop()
         await nats.close()
         await pool.close()
 

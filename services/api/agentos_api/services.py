@@ -5,13 +5,12 @@ from dataclasses import dataclass
 import asyncpg
 from nats.aio.client import Client
 
-from agentos_shared.host.health import Health
-
 from agentos_api.appender import Appender
 from agentos_api.hub import Hub
 from agentos_api.relay import Relay
 from agentos_api.settings import ApiSettings
 from agentos_api.waiting import Projected
+from agentos_shared.host.health import Health
 
 
 @dataclass(frozen=True, slots=True)
