@@ -15,7 +15,7 @@ ROOM = Stream("room", "room_mutated")
 OTHER = Stream("room", "room_other")
 LENGTH = 12
 
-Owner = asyncpg.Connection  # type: ignore[type-arg]
+Owner = asyncpg.Connection
 
 
 @pytest.fixture

@@ -106,19 +106,22 @@ class _Finds:
         if isinstance(value, Mapping):
             replaced: dict[str, Any] = {}
             for key, member in value.items():
-                replaced[self._key(key, replaced)] = self.walk(member)
+                name = self.replace(key)
+                if name != key:
+                    name = _free(name, value, replaced)
+                replaced[name] = self.walk(member)
             return replaced
         if isinstance(value, (list, tuple)):
             return [self.walk(member) for member in value]
         return value
 
-    def _key(self, key: str, taken: Mapping[str, Any]) -> str:
-        name = replaced = self.replace(key)
-        ordinal = 2
-        while name in taken and name != key:
-            name = f"{replaced}{ordinal}"
-            ordinal += 1
-        return name
+
+def _free(name: str, *taken: Mapping[str, Any]) -> str:
+    """The name, numbered where it is taken: no member may vanish."""
+    free, ordinal = name, 2
+    while any(free in names for names in taken):
+        free, ordinal = f"{name}{ordinal}", ordinal + 1
+    return free
 
 
 def _preview(found: str) -> str:

@@ -240,7 +240,7 @@ def start(service: str, version: str = "") -> bool:
     if disabled or exporter == "none" or not (exporter or endpoint):
         return False
     _start_sdk(service, version, exporter or "otlp", environment)
-    return True
+    return enabled()
 
 
 def _start_sdk(service: str, version: str, exporter: str, environment: Mapping[str, str]) -> None:
