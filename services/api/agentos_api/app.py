@@ -19,15 +19,7 @@ from agentos_shared.domain.errors import DomainError, NotFound, TryLater
 
 log = structlog.get_logger("agentos.http")
 
-ROUTERS: Final = (
-    rooms.router,
-    threads.router,
-    messages.router,
-    search.router,
-    events.router,
-    audit.router,
-    system.router,
-)
+ROUTERS: Final = tuple(module.router for module in (rooms, threads, messages, search, events, audit, system))
 
 
 def build(services: Services, commands: Commands, access: Access) -> ASGIApp:

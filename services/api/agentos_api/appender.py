@@ -119,11 +119,15 @@ class Appender:
         self._cache = StreamCache()
         self._last_time: datetime | None = None
         self._listeners: list[Listener] = []
-        metrics.gauge_of("append_waiting", "Submissions that wait for their batch.", lambda: len(self._queue))
 
     def listen(self, listener: Listener) -> None:
         """Call ``listener`` after each commit, in the event loop, in commit order. It must neither block nor raise."""
         self._listeners.append(listener)
+
+    @property
+    def waiting(self) -> int:
+        """Submissions that wait for their batch."""
+        return len(self._queue)
 
     async def run(self) -> None:
         """Drain the queue until :meth:`stop`."""

@@ -26,7 +26,7 @@ from agentos_api.services import Services
 from agentos_api.settings import ApiSettings
 from agentos_api.waiting import Projected
 from agentos_shared.contracts import subjects
-from agentos_shared.host import lifecycle, logging, telemetry
+from agentos_shared.host import lifecycle, logging, metrics, telemetry
 from agentos_shared.host.health import Health, Unwell
 from agentos_shared.host.settings import load, nats_address, postgres_address
 from agentos_shared.store import migrate
@@ -56,6 +56,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
         lambda: nats_connection.connect(settings.nats_url.get_secret_value()),
     )
     appender = Appender(PostgresStore(dsn))
+    metrics.gauge_of("append_waiting", "Submissions that wait for their batch.", lambda: appender.waiting)
     relay = Relay(dsn, nats)
     hub = Hub(StoreHistory(pool), nats)
     projected = Projected()

@@ -89,9 +89,7 @@ def _command(kind: CommandType) -> dict[str, Any]:
             "stream_seq": {"type": "integer", "minimum": 1},
         },
     }
-    parameters = [
-        _header("idempotency-key", "Makes a retry safe: the same key and body get the first answer again.", None)
-    ]
+    parameters = [_header("idempotency-key", "Makes a retry safe: the same key gets the first answer again.", None)]
     if kind.parameter is not None:
         parameters.append({"name": kind.parameter, "in": "path", "required": True, "schema": {"type": "string"}})
     return {

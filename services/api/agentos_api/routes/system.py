@@ -1,6 +1,5 @@
 """Health, readiness and metrics."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -9,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from agentos_shared.domain.envelope import timestamp
 from agentos_shared.host import metrics
+from agentos_shared.host.lifecycle import CLOCK
 
 router = APIRouter(tags=["system"])
 
@@ -59,7 +59,7 @@ async def health(request: Request) -> Response:
     """200 in any case; ``ok`` is false when the database does not answer."""
     report = await request.app.state.services.health.ready()
     ok = report.checks["postgres"].ok
-    body = {"ok": ok, "ts": timestamp(datetime.now(UTC)) if ok else None}
+    body = {"ok": ok, "ts": timestamp(CLOCK.now()) if ok else None}
     return Response(orjson.dumps(body), media_type="application/json")
 
 
