@@ -7,6 +7,8 @@ Prints the room's id. With a room's id it finds that room as it was left, and ad
 import json
 import sys
 import urllib.request
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 TIMEOUT_S = 15
@@ -31,17 +33,20 @@ class Client:
         with self.open(path, body) as answer:
             return json.load(answer)
 
-    def sequences(self, room_id: str, first: int, count: int) -> list[int]:
-        """``stream_seq`` of the next events of the live stream after ``first``."""
-        found: list[int] = []
-        with self.open(f"/v1/streams/rooms/{room_id}?from_seq={first}") as stream:
-            while len(found) < count:
-                line = stream.readline()
-                if not line:
-                    raise SystemExit("the live stream ended early")
-                if line.startswith(b"id: "):
-                    found.append(int(line[4:]))
-        return found
+
+def events(stream: Any) -> Iterator[tuple[str, int]]:
+    """Name and id of each event of a live stream; the feed's own have no name."""
+    name, place = "", -1
+    for line in stream:
+        field, _, value = line.decode().rstrip("\n").partition(": ")
+        if field == "event":
+            name = value
+        elif field == "id":
+            place = int(value)
+        elif not field and place >= 0:
+            yield name, place
+            name, place = "", -1
+    raise SystemExit("the live stream ended early")
 
 
 def main(url: str, room_id: str | None) -> None:
@@ -57,12 +62,11 @@ def main(url: str, room_id: str | None) -> None:
         head = len(client.call(f"/v1/threads/{thread_id}/messages")["messages"]) + 2
     with client.open(f"/v1/streams/rooms/{room_id}?from_seq=latest") as live:
         posted = client.call(f"/v1/threads/{thread_id}/messages", {"content_md": f"message {head - 1}"})
-        while not (line := live.readline()).startswith(b"id: "):
-            if not line:
-                raise SystemExit("the live stream ended early")
-        expect("live event", int(line[4:]), posted["stream_seq"])
+        expect("live event", next(place for name, place in events(live) if not name), posted["stream_seq"])
     expect("place in the stream", posted["stream_seq"], head + 1)
-    expect("history", client.sequences(room_id, 0, head + 1), list(range(1, head + 2)))
+    with client.open(f"/v1/streams/rooms/{room_id}") as live:
+        history = [place for name, place in islice(events(live), head + 2) if not name]
+    expect("history", history, list(range(1, head + 2)))
     read = client.call(f"/v1/threads/{thread_id}/messages?min_position=room/{room_id}@{head + 1}")["messages"]
     expect("messages read", sorted(m["content_md"] for m in read), sorted(f"message {n}" for n in range(1, head)))
     chain = client.call(f"/v1/audit/hash-chain/verify?stream_type=room&stream_id={room_id}")
