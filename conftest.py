@@ -1,3 +1,3 @@
 """Fixtures that every test may take by name; see tests/README.md."""
 
-pytest_plugins = ["tests.fixtures.stack"]
+pytest_plugins = ["tests.fixtures.stack", "tests.fixtures.live", "tests.fixtures.projecting"]

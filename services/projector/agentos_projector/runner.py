@@ -127,8 +127,7 @@ class Projector:
         async def on_closed() -> None:
             closed.set()
 
-        async def on_attached() -> None:
-            log.info("hints_attached")
+        async def on_change() -> None:
             consumer.wake()
 
         async def on_hints(hints: list[Hint]) -> None:
@@ -139,7 +138,7 @@ class Projector:
             return (await self.health.ready()).brief()
 
         broker = make_broker(NAME, self._settings.nats_url.get_secret_value(), rng=self._rng, on_closed=on_closed)
-        hints = broker.hint_subscriber(subjects.PROJECTOR_DURABLE, batch=HINT_BATCH, on_attached=on_attached)
+        hints = broker.hint_subscriber(subjects.PROJECTOR_DURABLE, batch=HINT_BATCH, on_change=on_change)
         hints(on_hints)
         broker.subscriber(subjects.health(NAME), queue=subjects.PROJECTOR_QUEUE)(on_health)
         self._broker, self._hints = broker, hints

@@ -42,13 +42,13 @@ Callback = Callable[[], Awaitable[None]]
 class Broker(NatsBroker):
     """A NATS broker with our rules. Handlers get plain values: FastStream's argument parsing is off, for speed."""
 
-    def hint_subscriber(self, durable: str, *, batch: int, on_attached: Callback) -> HintSubscriber:
+    def hint_subscriber(self, durable: str, *, batch: int, on_change: Callback) -> HintSubscriber:
         """A subscriber to the event stream. Its handler takes a list of ``agentos_shared.contracts.positions.Hint``.
 
         Args:
             durable: the consumer's name; processes with the same one share the messages.
             batch: messages at most in one call of the handler, and about as many fetched ahead.
-            on_attached: called whenever messages start to arrive (again), since some may have been lost meanwhile.
+            on_change: called when messages begin to arrive (some may have been lost before) and when they cease to.
         """
         outer: Any = self.config
         config = NatsSubscriberConfig(
@@ -80,7 +80,7 @@ class Broker(NatsBroker):
             stream=JStream(subjects.EVENTS_STREAM, declare=False),
             pull_sub=PullSub(batch_size=batch, batch=True),
         )
-        subscriber.on_attached = on_attached
+        subscriber.on_change = on_change
         Registrator.subscriber(self, subscriber)
         return subscriber
 
@@ -101,6 +101,9 @@ def make_broker(service: str, url: str, *, rng: Rng, on_closed: Callback) -> Bro
 
     async def on_disconnected() -> None:
         log.warning("nats_disconnected")
+        for subscriber in broker.subscribers:
+            if isinstance(subscriber, HintSubscriber):
+                await subscriber.on_change()
 
     async def on_reconnected() -> None:
         log.info("nats_reconnected")

@@ -5,7 +5,7 @@ all of it; and it ends for good when the stream or the consumer is deleted. This
 
 - One pull request stays open and is renewed before it runs dry. What arrived is handed over at once, as one batch.
 - The server's idle heartbeats are the watchdog: silence, a deleted consumer or a reconnect means attaching anew, which
-  makes the consumer where it is missing. :attr:`HintSubscriber.on_attached` then lets the owner look for what was lost.
+  makes the consumer where it is missing. :attr:`HintSubscriber.on_change` lets the owner look for what was lost.
 """
 
 import asyncio
@@ -53,7 +53,8 @@ class HintSubscriber(BatchPullStreamSubscriber):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.on_attached: Callable[[], Awaitable[None]] = _nothing
+        #: Called when hints begin to arrive and when they cease to.
+        self.on_change: Callable[[], Awaitable[None]] = _nothing
         self._decoder = decode_batch
         self._arrived: deque[Msg] = deque()
         self._signal = asyncio.Event()
@@ -86,7 +87,9 @@ class HintSubscriber(BatchPullStreamSubscriber):
                 say("hints_detached", durable=self.config.durable_name, why=why)
                 said = why
             finally:
-                self._attached = False
+                was, self._attached = self._attached, False
+            if was:
+                await self.on_change()
             if not self.running:
                 return
             self._signal.clear()
@@ -126,7 +129,8 @@ class HintSubscriber(BatchPullStreamSubscriber):
         asked = 0
         # The consumer keeps what comes from now on; what was committed before it existed must be read from the store.
         self._attached = True
-        await self.on_attached()
+        log.info("hints_attached", durable=self.config.durable_name)
+        await self.on_change()
         while self.running:
             if asked < wanted // 2 + 1:
                 await self.connection.publish(request, _pull(wanted), reply=inbox)

@@ -1,5 +1,6 @@
 """``/healthz``, ``/readyz`` and ``/metrics`` of a service that has no HTTP of its own."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
@@ -68,3 +69,7 @@ async def serve_probes(health: Health, host: str, port: int) -> None:
         await server.serve()
     except SystemExit:
         raise OSError(f"cannot listen on {host}:{port}; is another copy running?") from None
+    except asyncio.CancelledError:
+        if server.started:
+            await server.shutdown()
+        raise
