@@ -8,12 +8,14 @@ import asyncpg
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from agentos_runtime import database
 from agentos_runtime import settings as runtime_settings
 from agentos_runtime.errors import RuntimeFailure, Unreachable, UsageError
 from agentos_shared.domain.envelope import Stream
 from agentos_shared.store.audit import StoreReport, verify_store, verify_stream
+from agentos_shared.store.chain import Mismatch
 
 
 def verify(data_dir: Path | None, stream: str | None, workspace_id: str | None, as_json: bool) -> int:
@@ -72,17 +74,33 @@ def _progress(as_json: bool) -> Progress:
 
 
 def _tell(report: StoreReport) -> None:
-    for verdict in report.bad:
-        bad = verdict.first_mismatch
-        typer.secho(f"{verdict.stream_type}/{verdict.stream_id}: {bad}", fg=typer.colors.RED)
+    console = Console(highlight=False)
+    if report.bad:
+        table = Table("stream", "at", "event", "what", "found", title="Not what was appended", title_justify="left")
+        for verdict in report.bad:
+            table.add_row(f"{verdict.stream_type}/{verdict.stream_id}", *_cells(verdict.first_mismatch))
+        console.print(table)
     if report.bad_streams > len(report.bad):
-        typer.secho(f"... and {report.bad_streams - len(report.bad)} more streams", fg=typer.colors.RED)
+        console.print(f"... and {report.bad_streams - len(report.bad):,} more streams", style="red")
     for guard in report.weak_guards:
-        typer.secho(f"unguarded: {guard}", fg=typer.colors.RED)
-    redacted = f", {report.redacted} of them redacted" if report.redacted else ""
-    rate = f"{report.events / report.seconds:,.0f} events/s" if report.seconds else "one stream"
-    verdict_text = "holds" if report.valid else f"is broken in {report.bad_streams} streams"
-    typer.secho(
-        f"The chain {verdict_text}: {report.streams:,} streams, {report.events:,} events{redacted} ({rate}).",
-        fg=typer.colors.GREEN if report.valid else typer.colors.RED,
-    )
+        console.print(f"Not guarded: {guard}.", style="red")
+    console.print(_summary(report), style="green" if report.valid else "red", soft_wrap=True)
+
+
+def _cells(mismatch: Mismatch | None) -> tuple[str, ...]:
+    if mismatch is None:
+        return ()
+    event = f"{mismatch.event_type}\n{mismatch.event_id}" if mismatch.event_id else "missing"
+    return (str(mismatch.stream_seq), event, mismatch.kind, mismatch.detail)
+
+
+def _summary(report: StoreReport) -> str:
+    if report.bad_streams:
+        verdict = f"The chain is broken in {report.bad_streams:,} of {report.streams:,} streams"
+    elif report.weak_guards:
+        verdict = f"The chain holds in {report.streams:,} streams, but its guards do not"
+    else:
+        verdict = f"The chain holds in {report.streams:,} streams"
+    redacted = f", {report.redacted:,} of them redacted" if report.redacted else ""
+    rate = f" ({report.seconds:.1f} s, {report.events / report.seconds:,.0f} events/s)" if report.seconds else ""
+    return f"{verdict}: {report.events:,} events{redacted}{rate}."

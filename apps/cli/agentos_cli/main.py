@@ -22,7 +22,12 @@ app.add_typer(projections, name="projections")
 
 DataDirOption = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Where the stack keeps its data. [env: AGENTOS_DATA_DIR]", show_default=False),
+    typer.Option(
+        "--data-dir",
+        help="Where the stack keeps its data. [env: AGENTOS_DATA_DIR]",
+        readable=False,  # not to be judged by its parents: `create` and `doctor` say what is wrong
+        show_default=False,
+    ),
 ]
 UrlOption = Annotated[
     str | None, typer.Option("--url", help="Of an API that runs elsewhere.", show_default=False, metavar="URL")

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,9 +93,7 @@ class Tail:
         if frame.name == "message":
             event = json.loads(text)
             self.last_seq = int(event["stream_seq"])
-            # Raw output goes out as one line: a reader behind a pipe sees it at once.
-            sys.stdout.write((text if self.as_json else pretty(event)) + "\n")
-            sys.stdout.flush()
+            typer.echo(text if self.as_json else pretty(event))  # flushes: a reader behind a pipe sees it at once
         elif frame.name == "reset":
             self.last_seq = int(json.loads(text)["head_seq"])
             typer.secho(f"(the room ends at {self.last_seq}; going on from there)", err=True, fg=typer.colors.YELLOW)

@@ -262,6 +262,7 @@ class Component:
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
+            self._process.send_signal(signal.SIGCONT)  # a stopped process hears nothing else
 
     async def _end_group(self) -> None:
         """What the process has started goes with it; its last words are read first."""

@@ -58,8 +58,13 @@ class DataDir:
             raise RuntimeFailure(
                 f"Cannot make the data directory {self.root}: {error.strerror}. Choose another with --data-dir."
             ) from error
-        if not os.access(self.root, os.W_OK | os.X_OK):
-            raise RuntimeFailure(f"Cannot write to the data directory {self.root}. Choose another with --data-dir.")
+        try:
+            write_private(self.root / "writable", "")
+            (self.root / "writable").unlink()
+        except OSError as error:
+            raise RuntimeFailure(
+                f"Cannot write to the data directory {self.root}: {error.strerror}. Choose another with --data-dir."
+            ) from error
 
     def passwords(self, names: Iterable[str]) -> dict[str, str]:
         """A password for each name, made once and kept in ``secrets.json`` (0600)."""

@@ -11,7 +11,6 @@ import argparse
 import ctypes
 import os
 import pwd
-import shutil
 import struct
 import sys
 
@@ -129,10 +128,10 @@ def main() -> None:
         check(libc.prctl(PR_SET_PDEATHSIG, options.death_signal, 0, 0, 0))
         if os.getppid() != options.parent:  # it died before the line above took effect
             sys.exit("the supervisor is gone")
-    binary = shutil.which(command[0])
-    if binary is None:
-        sys.exit(f"{command[0]} is missing or not executable")
-    os.execv(binary, command)
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        sys.exit(f"{command[0]}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ async def end(processes: Sequence[psutil.Process], how: signal.Signals, patience
         for process in left:
             with suppress(psutil.Error):
                 process.send_signal(step)
+                process.send_signal(signal.SIGCONT)  # a stopped process hears nothing else
         left = await wait_gone(left, patience)
         if not left:
             return
