@@ -95,12 +95,13 @@ def _cells(mismatch: Mismatch | None) -> tuple[str, ...]:
 
 
 def _summary(report: StoreReport) -> str:
+    streams = f"{report.streams:,} stream{'s' * (report.streams != 1)}"
     if report.bad_streams:
-        verdict = f"The chain is broken in {report.bad_streams:,} of {report.streams:,} streams"
+        verdict = f"The chain is broken in {report.bad_streams:,} of {streams}"
     elif report.weak_guards:
-        verdict = f"The chain holds in {report.streams:,} streams, but its guards do not"
+        verdict = f"The chain holds in {streams}, but its guards do not"
     else:
-        verdict = f"The chain holds in {report.streams:,} streams"
+        verdict = f"The chain holds in {streams}"
     redacted = f", {report.redacted:,} of them redacted" if report.redacted else ""
     rate = f" ({report.seconds:.1f} s, {report.events / report.seconds:,.0f} events/s)" if report.seconds else ""
     return f"{verdict}: {report.events:,} events{redacted}{rate}."
