@@ -14,6 +14,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from nats.js.errors import BadRequestError, NotFoundError
 
 from agentos_shared.contracts import subjects
+from agentos_shared.host.lifecycle import CLOCK, Clock
 
 log = structlog.get_logger()
 
@@ -21,6 +22,8 @@ log = structlog.get_logger()
 FILLED_FROM: Final = "agentos-filled-from"
 DEFAULT_MAX_BYTES: Final = 1024 * 1024 * 1024
 API_TIMEOUT_S: Final = 2.0
+#: The shortest window that the server takes.
+FORGET_DUPLICATES_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,11 @@ class Contents:
     filled_from: int | None
 
     @property
+    def emptied(self) -> bool:
+        """Whether there were messages once, and all are gone."""
+        return self.messages == 0 and self.last_seq > 0
+
+    @property
     def trimmed(self) -> bool:
         """Whether the oldest messages were discarded by the size limit since it was filled."""
         return self.filled_from is not None and self.first_seq > self.filled_from
@@ -50,7 +58,8 @@ class EventsStream:
         max_bytes: size at which JetStream discards the oldest messages.
     """
 
-    def __init__(self, nats: Client, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+    def __init__(self, nats: Client, *, max_bytes: int = DEFAULT_MAX_BYTES, clock: Clock = CLOCK) -> None:
+        self._clock = clock
         self._js = nats.jsm(timeout=API_TIMEOUT_S)
         self._max_bytes = max_bytes
 
@@ -86,12 +95,20 @@ class EventsStream:
         await self._js.update_stream(info.config)
 
     async def clear(self) -> Contents:
-        """Drop all messages and the mark. Consumers and the numbering stay."""
-        await self._js.purge_stream(subjects.EVENTS_STREAM)
+        """Drop all messages and the mark. Consumers and the numbering stay.
+
+        The server remembers the ids of purged messages for the duplicate window, and would drop them when they are
+        published again: a moment with the shortest window makes it forget.
+        """
         info = await self._js.stream_info(subjects.EVENTS_STREAM)
         info.config.metadata = {
             name: value for name, value in (info.config.metadata or {}).items() if name != FILLED_FROM
         }
+        info.config.duplicate_window = FORGET_DUPLICATES_S
+        await self._js.update_stream(info.config)
+        await self._js.purge_stream(subjects.EVENTS_STREAM)
+        await self._clock.sleep(3 * FORGET_DUPLICATES_S)
+        info.config.duplicate_window = subjects.DUPLICATE_WINDOW_S
         return _contents(await self._js.update_stream(info.config))
 
     async def last_published(self, stream_type: str, stream_id: str) -> int | None:

@@ -133,8 +133,8 @@ class Leader:
         await self._pipeline.open()
         reconnects: int = self._nats.stats["reconnects"]
         contents = await self._stream.open()
-        if contents.missing:
-            log.error("jetstream_lost_messages", missing=contents.missing)
+        if contents.missing or contents.emptied:
+            log.error("jetstream_lost_messages", missing=contents.missing, emptied=contents.emptied)
             contents = await self._stream.clear()
         restarted = reconnects != self._seen_reconnects
         shorter = contents.last_seq < self._pipeline.last_seq - self._pipeline.in_flight
@@ -168,7 +168,7 @@ class Leader:
                 f"the stream ends at {contents.last_seq}, expected {self._pipeline.last_seq}; "
                 f"{contents.missing} messages missing"
             )
-        if contents.messages == 0 and contents.last_seq > 0:
+        if contents.emptied:
             raise PublishFailed("the stream of events was emptied")
         self._trimmed = contents.trimmed
 
@@ -247,7 +247,7 @@ class Leader:
 
     async def _compare(self, now: float) -> None:
         due = await self._round.slice(self._connection)
-        self._slice_at = now + (SLICE_EVERY_S if due else INSPECT_EVERY_S)
+        self._slice_at = now + (SLICE_EVERY_S if self._round.under_way else INSPECT_EVERY_S)
         found = await self._look_up([one.key for one in due])
         lost: list[Due] = []
         for one in due:

@@ -1,8 +1,11 @@
 """Publishing to JetStream in order, many messages in flight, one acknowledgement for many.
 
-Every message says which sequence the stream must stand at (``Nats-Expected-Last-Sequence``). That makes the server the
-fence: of two publishers one is refused, whatever it believes about its leadership. It also makes an acknowledgement
-cumulative: the last message of a burst can only be stored where all before it were, so the others ask for no answer.
+Every message says which sequence the stream must stand at, and but for the first also which message it must end with
+(``Nats-Expected-Last-Sequence``, ``Nats-Expected-Last-Msg-Id``). That makes the server the fence: of two publishers one
+is refused, whatever it believes about its leadership. The sequence alone would not do. A deposed publisher's messages
+that are still on their way expect one sequence after the other, and once its successor has published a few, a later one
+of them would fit. Chained to its predecessor, each is stored right after it or not at all. That also makes an
+acknowledgement cumulative, so that only the last message of a burst asks for one.
 """
 
 import time
@@ -74,6 +77,7 @@ class Pipeline:
         self._number = 0
         self._oldest_number = 0
         self._last_seq = 0
+        self._last_event_id: str | None = None
         self._in_flight = 0
         self._in_flight_bytes = 0
         self._failure: PublishFailed | None = None
@@ -100,6 +104,9 @@ class Pipeline:
         self._oldest_number = self._number  # acknowledgements of earlier bursts no longer count
         self._in_flight = self._in_flight_bytes = 0
         self._last_seq = last_seq
+        # Unknown to a server that restarted when the last message is older than its duplicate window: so the first
+        # message goes by the sequence alone, which has just been read.
+        self._last_event_id = None
         self._failure = None
         self._reconnects = self._nats.stats["reconnects"]
 
@@ -151,9 +158,10 @@ class Pipeline:
                 subjects.event(event.workspace_id, event.stream_type, event.stream_id, event.event_type),
                 message.body,
                 f"{self._inbox}.{burst.number}" if place == last else "",
-                _headers(message, self._last_seq),
+                _headers(message, self._last_seq, self._last_event_id),
             )
             self._last_seq += 1
+            self._last_event_id = event.event_id
 
     async def _on_ack(self, message: Msg) -> None:
         number = int(message.subject.rsplit(".", 1)[1])
@@ -176,12 +184,12 @@ class Pipeline:
         self._woken()
 
 
-def _headers(message: Outgoing, expected_last_seq: int) -> dict[str, str]:
+def _headers(message: Outgoing, last_seq: int, last_event_id: str | None) -> dict[str, str]:
     event = message.event
-    event_id = str(event.event_id)
+    event_id = event.event_id
     headers = {
         subjects.HEADER_EVENT_ID: event_id,
-        subjects.HEADER_EXPECTED_LAST_SEQUENCE: str(expected_last_seq),
+        subjects.HEADER_EXPECTED_LAST_SEQUENCE: str(last_seq),
         subjects.HEADER_STREAM_SEQ: str(event.stream_seq),
         subjects.HEADER_CE_SPECVERSION: subjects.CE_SPECVERSION,
         subjects.HEADER_CE_ID: event_id,
@@ -191,6 +199,8 @@ def _headers(message: Outgoing, expected_last_seq: int) -> dict[str, str]:
         subjects.HEADER_CE_SUBJECT: f"{event.entity_type}/{event.entity_id}",
         subjects.HEADER_CONTENT_TYPE: "application/json",
     }
+    if last_event_id is not None:
+        headers[subjects.HEADER_EXPECTED_LAST_EVENT_ID] = last_event_id
     if message.span is not None:
         headers[subjects.HEADER_TRACEPARENT] = message.span.traceparent
     elif message.traceparent is not None:

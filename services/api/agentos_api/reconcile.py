@@ -54,10 +54,15 @@ class Round:
         self._after: StreamKey = ("", "")
         self._slice: list[Due] = []
 
+    @property
+    def under_way(self) -> bool:
+        """False between two rounds."""
+        return bool(self._slice)
+
     async def slice(self, connection: Connection) -> list[Due]:
         """The heads that were read the last time (so each had a second to be published), and read the next ones.
 
-        Empty at the start, and once at the end of each round.
+        Empty at the start of each round.
         """
         due = self._slice
         rows = await connection.fetch(SQL["heads"], *self._after, SLICE)

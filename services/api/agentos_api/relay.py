@@ -73,7 +73,7 @@ class Relay:
         self._nats = nats
         self._clock = clock
         self._rng = rng
-        self._stream = EventsStream(nats, max_bytes=max_bytes)
+        self._stream = EventsStream(nats, max_bytes=max_bytes, clock=clock)
         self._memory = Memory()
         self._wake = asyncio.Event()
         self._leader: Leader | None = None

@@ -21,6 +21,7 @@ PING_PROJECTED: Final = "agentos.ping.projected"
 
 HEADER_EVENT_ID: Final = "Nats-Msg-Id"
 HEADER_EXPECTED_LAST_SEQUENCE: Final = "Nats-Expected-Last-Sequence"
+HEADER_EXPECTED_LAST_EVENT_ID: Final = "Nats-Expected-Last-Msg-Id"
 HEADER_STREAM_SEQ: Final = "agentos-stream-seq"
 HEADER_TRACEPARENT: Final = "traceparent"
 

@@ -1,0 +1,209 @@
+"""The relay when servers and leaders die, and when JetStream loses what it had acknowledged."""
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agentos_api import nats_connection
+from agentos_api.reconcile import LOOK_BACK
+from agentos_api.relay import Relay
+from agentos_shared.contracts import subjects
+from tests.fixtures.live import (
+    Bus,
+    Line,
+    MortalNats,
+    assert_each_once_in_order,
+    opened_store,
+    until,
+)
+from tests.fixtures.stack import Postgres
+
+ROOMS = [f"room_{number}" for number in range(20)]
+
+
+async def test_a_standby_takes_over_from_a_leader_that_was_killed(postgres: Postgres, mortal_nats: MortalNats) -> None:
+    """kill -9 in the middle of its work: everything is in JetStream once, in order, in less than two seconds."""
+    leader = subprocess.Popen(
+        [sys.executable, "-m", "tests.fixtures.relay_process", postgres.api_url, mortal_nats.url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert leader.stdout is not None
+    try:
+        line = await asyncio.wait_for(asyncio.to_thread(_line_with, leader.stdout, "leading"), 20)
+        assert line
+        client = await nats_connection.connect(mortal_nats.url)
+        bus = Bus(client)
+        standby = Relay(postgres.api_url, client)
+        async with opened_store(postgres.owner_url) as store:
+            await standby.start()
+            assert not standby.leading
+            await store.insert([store.event(room) for _ in range(200) for room in ROOMS])
+
+            async def some_published() -> bool:
+                return await bus.messages() > 100
+
+            await until(some_published)
+            leader.kill()
+            took = await until(lambda: standby.leading)
+            await until(lambda: _is_empty(store.waiting))
+            assert took < 2
+            assert_each_once_in_order(await bus.contents(), store.events)
+            await standby.stop()
+        await client.close()
+    finally:
+        leader.kill()
+        leader.wait(10)
+        leader.stdout.close()
+
+
+async def test_writes_go_on_while_nats_is_down_and_are_published_when_it_is_back(line: Line) -> None:
+    line.relay.on_commit(await line.store.append(*ROOMS))
+    await line.drained()
+    line.nats.kill()
+    for _ in range(30):
+        line.relay.on_commit(await line.store.append(*ROOMS))
+    line.nats.start()
+    assert await line.drained() < 3
+    await line.check()
+
+
+async def test_nats_is_killed_while_it_takes_events(line: Line) -> None:
+    for _ in range(3):
+        for _ in range(20):
+            line.relay.on_commit(await line.store.append(*ROOMS))
+        line.nats.kill()
+        line.nats.start()
+    await line.check()
+
+
+async def test_a_store_that_was_deleted_is_filled_again(line: Line) -> None:
+    line.relay.on_commit(await line.store.insert([line.store.event(room) for _ in range(100) for room in ROOMS]))
+    await line.drained()
+    line.nats.kill()
+    line.nats.wipe()
+    line.nats.start()
+    line.relay.on_commit(await line.store.append(*ROOMS))  # must not overtake what came before it
+    await line.holds_all()
+    await line.check()
+
+
+async def test_a_stream_that_was_deleted_is_filled_again_with_the_next_event(line: Line) -> None:
+    line.relay.on_commit(await line.store.append(*ROOMS))
+    await line.drained()
+    await line.bus.js.delete_stream(subjects.EVENTS_STREAM)
+    line.relay.on_commit(await line.store.append("room_0"))
+    await line.holds_all()
+    await line.check()
+
+
+async def test_a_stream_that_was_deleted_is_noticed_without_any_event(line: Line) -> None:
+    line.relay.on_commit(await line.store.append(*ROOMS))
+    await line.drained()
+    await line.bus.js.delete_stream(subjects.EVENTS_STREAM)
+    line.clock.shift_s += 31
+    await line.holds_all()
+    await line.check()
+
+
+async def test_an_emptied_stream_is_filled_again(line: Line) -> None:
+    line.relay.on_commit(await line.store.append(*ROOMS))
+    await line.drained()
+    await line.bus.js.purge_stream(subjects.EVENTS_STREAM)
+    line.clock.shift_s += 31
+    await line.holds_all()
+    await line.check()
+
+
+async def test_a_message_missing_in_the_middle_is_noticed(line: Line) -> None:
+    line.relay.on_commit(await line.store.append(*ROOMS, *ROOMS))
+    await line.drained()
+    await line.bus.js.delete_msg(subjects.EVENTS_STREAM, 10)
+    line.clock.shift_s += 31
+
+    async def filled_anew() -> bool:
+        return (await line.bus.js.stream_info(subjects.EVENTS_STREAM)).state.first_seq > 1
+
+    await until(filled_anew)
+    await line.holds_all()
+    await line.check()
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+async def test_a_tail_that_was_lost_is_published_again(line: Line, tmp_path: Path, quiet: bool) -> None:
+    """What a crash between acknowledgement and sync leaves: the outbox is empty, and the stream ends too early."""
+    line.relay.on_commit(await line.store.append(*ROOMS))
+    await line.drained()
+    line.nats.kill()
+    shutil.copytree(line.nats.store, tmp_path / "earlier")
+    line.nats.start()
+    await until(lambda: line.client.is_connected)
+    line.relay.on_commit(await line.store.append(*ROOMS, *ROOMS))
+    await line.drained()
+    line.nats.kill()
+    line.nats.wipe()
+    shutil.copytree(tmp_path / "earlier", line.nats.store)
+    line.nats.start()
+    if not quiet:
+        line.relay.on_commit(await line.store.append(*ROOMS[:10]))
+    await line.holds_all()
+    await line.check()
+
+
+async def test_the_last_event_of_a_quiet_stream_is_found_missing(line: Line) -> None:
+    """Nothing later would reveal it: only the comparison of all heads does."""
+    old = "01900000-0000-7000-8000-000000000000"  # long before anything that is searched from the tail
+    await line.store.append(*ROOMS)
+    await line.drained()
+    await line.store.insert([line.store.event("room_quiet", event_id=old)], outbox=False)
+
+    async def found_in_time() -> bool:
+        line.clock.shift_s += 1
+        return await line.bus.messages() == len(line.store.events)
+
+    await until(found_in_time)
+    await line.check()
+
+
+async def test_what_the_size_limit_discarded_is_not_published_again(
+    postgres: Postgres, mortal_nats: MortalNats
+) -> None:
+    client = await nats_connection.connect(mortal_nats.url)
+    relay = Relay(postgres.api_url, client, max_bytes=200_000)
+    bus = Bus(client)
+    async with opened_store(postgres.owner_url) as store:
+        await relay.start()
+        await store.append("room_early", "room_early")
+        await until(lambda: _is_empty(store.waiting))
+        await store.insert([store.event("room_busy", content_md="x" * 1000) for _ in range(300)])
+        await until(lambda: _is_empty(store.waiting))
+        await store.append("room_early")
+        await until(lambda: _is_empty(store.waiting))
+        contents = await bus.contents()
+        assert len(contents) < 200
+        assert [seq for stream, seq, _ in contents if stream == "room_early"] == [3]
+        busy = [seq for stream, seq, _ in contents if stream == "room_busy"]
+        assert busy == list(range(busy[0], 301))
+        await relay.stop()
+    await client.close()
+
+
+def test_the_search_looks_back_further_than_clocks_differ() -> None:
+    assert LOOK_BACK.total_seconds() >= 10
+
+
+async def _is_empty(waiting: object) -> bool:
+    assert callable(waiting)
+    return bool(await waiting() == 0)
+
+
+def _line_with(stream: object, word: str) -> bool:
+    for line in stream:  # type: ignore[attr-defined]
+        if line.strip() == word:
+            return True
+    return False
