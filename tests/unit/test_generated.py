@@ -1,0 +1,14 @@
+"""What is generated from the code is what the code says now: else run `make docs`."""
+
+from pathlib import Path
+from runpy import run_path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("generator", ["docs/generate_events.py", "deploy/compose/render_nats_conf.py"])
+def test_generated_file_is_up_to_date(generator: str) -> None:
+    module = run_path(str(ROOT / generator))
+    assert module["TARGET"].read_text(encoding="utf-8") == module["text"](), "run `make docs`"
