@@ -127,9 +127,9 @@ def test_a_list_covers_the_position_that_it_was_asked_for(caller: Caller) -> Non
     assert [row["thread_id"] for row in threads] == [opened["thread_id"]]
 
 
-def test_a_position_that_never_comes_is_503_with_retry_after(caller: Caller) -> None:
-    made = caller.room()
-    answer = caller.get("/v1/rooms", min_position=f"room/{made['room_id']}@999")
+@pytest.mark.parametrize("seq", [999, 2**31, 2**63 - 1])
+def test_a_position_that_never_comes_is_503_with_retry_after(caller: Caller, seq: int) -> None:
+    answer = caller.get("/v1/rooms", min_position=f"room/{caller.room()['room_id']}@{seq}")
     fails(answer, 503, "projection_behind")
     assert int(answer.headers["retry-after"]) >= 1
     assert answer.elapsed.total_seconds() < 4

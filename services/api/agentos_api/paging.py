@@ -86,7 +86,7 @@ class Order:
         Raises:
             Invalid: ``invalid_cursor`` when this list did not give it out.
         """
-        if cursor is None:
+        if not cursor:  # a form sends an empty one for none
             return self.start
         refusal = Invalid(
             "invalid_cursor",

@@ -3,7 +3,7 @@
 select gate.reached, gate.known, gate.projected, page.*
 from (
     select
-        $3 = 0 or coalesce((select seq from proj_checkpoints where stream_type = $4 and stream_id = $5), 0) >= $3 as reached,
+        $3::bigint = 0 or coalesce((select seq from proj_checkpoints where stream_type = $4 and stream_id = $5), 0) >= $3 as reached,
         exists (
             select from evt_events
             where entity_id = $2 and entity_version = 1 and entity_type = 'thread' and workspace_id = $1

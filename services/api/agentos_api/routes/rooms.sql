@@ -2,7 +2,7 @@
 -- A page of a workspace's rooms, last changed first. One row of the gate always comes, with or without rooms.
 select gate.reached, page.*
 from (
-    select $2 = 0 or coalesce((select seq from proj_checkpoints where stream_type = $3 and stream_id = $4), 0) >= $2 as reached
+    select $2::bigint = 0 or coalesce((select seq from proj_checkpoints where stream_type = $3 and stream_id = $4), 0) >= $2 as reached
 ) gate
 left join lateral (
     select room_id, workspace_id, mission_id, title, topic, room_mode, default_lang, tool_policy_ref, created_at, updated_at

@@ -2,7 +2,7 @@
 -- A page of a workspace's messages that contain a text, last changed first. $6 is a LIKE pattern, already escaped.
 select gate.reached, page.*
 from (
-    select $2 = 0 or coalesce((select seq from proj_checkpoints where stream_type = $3 and stream_id = $4), 0) >= $2 as reached
+    select $2::bigint = 0 or coalesce((select seq from proj_checkpoints where stream_type = $3 and stream_id = $4), 0) >= $2 as reached
 ) gate
 left join lateral (
     select
