@@ -49,8 +49,8 @@ fix: setup ## format, and mend what lint can mend
 	$(BIN)/ruff check --fix -q . || true
 	$(BIN)/ruff format -q .
 
-bench: setup ## measure beside plain baselines
-	$(BIN)/python -m bench $(ARGS)
+bench: setup ## measure beside plain baselines (ONLY=store, ARGS="--quick --json bench/results/now.json")
+	@$(BIN)/python -m bench $(if $(ONLY),--only "$(ONLY)") $(ARGS)
 
 faults: setup ## kill every part under load, again and again (FAULT_ROUNDS=20)
 	$(BIN)/python -m pytest -q tests/faults $(ARGS)

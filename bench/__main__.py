@@ -1,0 +1,94 @@
+"""``make bench``, ``make bench ONLY=store``: measures, prints the table, tells which targets are reached."""
+
+import argparse
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Final, NoReturn
+
+from rich.console import Console
+
+from bench import report
+from bench.bench import Bench, Unmeasured
+from bench.children import Failed
+from bench.report import Line
+
+#: Name -> module of ``bench.rows``, and what it measures. In the order in which they run.
+ROWS: Final = {
+    "start": ("start", "`agentos up` to ready, memory of the idle stack"),
+    "store": ("store", "appending at the store"),
+    "http": ("http", "appending over HTTP, one by one and in bulk"),
+    "live": ("live", "from POST to SSE client, fan-out, idle clients"),
+    "projector": ("projector", "projecting from a backlog, rebuild"),
+}
+
+
+def main() -> int:
+    """Runs the rows that were asked for. 0 unless one of them could not be measured."""
+    options = _options()
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    _raise_file_limit()
+    signal.signal(signal.SIGTERM, _interrupt)
+    chosen = options.only or list(ROWS)
+    lines: list[Line] = []
+    broken = 0
+    started = time.monotonic()
+    try:
+        with Bench(console, quick=options.quick) as bench:
+            for name in chosen:
+                measure: Callable[[Bench], list[Line]] = import_module(f"bench.rows.{ROWS[name][0]}").rows
+                try:
+                    lines += measure(bench)
+                except (Failed, Unmeasured) as error:
+                    lines.append(Line(name, ROWS[name][1], None, notes=[f"{name} was not measured: {error}"]))
+                    broken += 1
+                except Exception:
+                    console.print(traceback.format_exc(), style="red", markup=False, highlight=False)
+                    lines.append(Line(name, ROWS[name][1], None, notes=[f"{name} broke; see the error above."]))
+                    broken += 1
+    except KeyboardInterrupt:
+        console.print("Interrupted; everything that was started is stopped.")
+        return 130
+    report.show(lines, console)
+    took = time.monotonic() - started
+    goals = [goal for line in lines for goal in line.goals if goal.kind == "must"]
+    reached = sum(goal.reached is True for goal in goals)
+    console.print(f"{reached} of {len(goals)} targets that must be reached are reached. Took {took:.0f} s.")
+    if options.json is not None:
+        report.write(options.json, lines, {"quick": options.quick, "seconds": took})
+    return 1 if broken else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument(
+        "--only",
+        type=lambda text: [name for name in text.replace(",", " ").split() if name],
+        help="; ".join(f"{name}: {what}" for name, (_, what) in ROWS.items()),
+    )
+    parser.add_argument("--quick", action="store_true", help="shorter measurements: two minutes in all, more noise")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    options = parser.parse_args()
+    unknown = set(options.only or ()) - set(ROWS)
+    if unknown:
+        parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    return options
+
+
+def _raise_file_limit() -> None:
+    """A thousand clients are a thousand sockets, in their process and in the server's."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
