@@ -1,4 +1,7 @@
-"""One trace follows an event from its request to the live room, through every process, to an OTLP collector."""
+"""One trace follows an event from its request to the live room, through every process, to an OTLP collector.
+
+The metrics go there too.
+"""
 
 import gzip
 import threading
@@ -10,6 +13,7 @@ from itertools import pairwise
 
 import httpx
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.fixtures.stack import Stack, wait_until
@@ -36,16 +40,17 @@ class Collector:
     def __init__(self) -> None:
         collector = self
         self.spans: list[Exported] = []
-        self.paths: set[str] = set()
+        self.metrics: set[tuple[str, str]] = set()
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 if self.headers.get("content-encoding") == "gzip":
                     body = gzip.decompress(body)
-                collector.paths.add(self.path)
                 if self.path == "/v1/traces":
                     collector.keep(ExportTraceServiceRequest.FromString(body))
+                elif self.path == "/v1/metrics":
+                    collector.keep_metrics(ExportMetricsServiceRequest.FromString(body))
                 self.send_response(200)
                 self.send_header("content-length", "0")
                 self.end_headers()
@@ -66,6 +71,13 @@ class Collector:
                 for scope in resource.scope_spans
                 for span in scope.spans
             ]
+
+    def keep_metrics(self, request: ExportMetricsServiceRequest) -> None:
+        for resource in request.resource_metrics:
+            names = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
+            self.metrics |= {
+                (names["service.name"], metric.name) for scope in resource.scope_metrics for metric in scope.metrics
+            }
 
     def of_trace(self, trace_id: str) -> dict[str, Exported]:
         return {span.name: span for span in list(self.spans) if span.trace_id == trace_id}
@@ -95,7 +107,8 @@ def watching(stack: Stack, room_id: str) -> Iterator[Iterator[str]]:
 
 
 def test_one_trace_from_the_request_to_the_live_room(collector: Collector, start_stack: Callable[..., Stack]) -> None:
-    stack = start_stack(env={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "100"})
+    quick = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_METRIC_EXPORT_INTERVAL": "500"}
+    stack = start_stack(env={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, **quick})
     with httpx.Client(base_url=stack.url, timeout=20) as client:
         room = client.post("/v1/rooms", json={"title": "Traced"}).raise_for_status().json()
         thread = client.post(f"/v1/rooms/{room['room_id']}/threads", json={"title": "T"}).raise_for_status().json()
@@ -119,3 +132,5 @@ def test_one_trace_from_the_request_to_the_live_room(collector: Collector, start
         "http.request": "api",
         "projector.apply": "projector",
     }
+    metrics = {("api", "agentos_http_requests"), ("projector", "process_resident_memory_bytes")}
+    wait_until(lambda: metrics <= collector.metrics, 20, lambda: str(collector.metrics))

@@ -2,11 +2,13 @@
 
 ``AGENTOS_FAILPOINTS=projector.before_commit=exit:3,projector.after_commit=raise``: at its third passing the first place
 ends the process as ``kill -9`` would (exit code 137, nothing flushed, nothing closed); the second raises each time.
-Never set it where data matters.
+``AGENTOS_FAILPOINTS=@FILE`` reads the same from a file, once, when the process starts: so a test arms one start of a
+process that a supervisor restarts, and disarms the next by removing the file. Never set it where data matters.
 """
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from agentos_shared.host.settings import failpoints_environment
@@ -23,6 +25,9 @@ class _Armed:
 
 
 def _parse(text: str) -> dict[str, _Armed]:
+    if text.startswith("@"):
+        file = Path(text[1:])
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
     armed: dict[str, _Armed] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         name, _, action = part.partition("=")

@@ -11,7 +11,15 @@ Declare a metric once, at module level, and hold its labelled child where the pa
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 PREFIX: Final = "agentos_"
@@ -26,6 +34,7 @@ BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 #: Bytes, 256 B to 1 MiB.
 SIZE_BUCKETS: Final = (256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576)
 
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the text and say what process_start_time_seconds says
 REGISTRY: Final = CollectorRegistry(auto_describe=True)
 ProcessCollector(registry=REGISTRY)
 PlatformCollector(registry=REGISTRY)
@@ -42,7 +51,7 @@ def gauge(name: str, about: str, labels: Sequence[str] = ()) -> Gauge:
 
 
 def gauge_of(name: str, about: str, read: Callable[[], float]) -> Gauge:
-    """``agentos_<name>``, read when scraped; ``read`` must not block."""
+    """``agentos_<name>``, read when scraped, maybe from another thread; ``read`` must not block."""
     made = gauge(name, about)
     made.set_function(read)
     return made

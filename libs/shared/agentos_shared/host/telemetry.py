@@ -1,4 +1,4 @@
-"""Traces: W3C trace context by hand, OpenTelemetry only when its standard ``OTEL_*`` variables ask for it.
+"""Traces and OTLP: W3C trace context by hand, OpenTelemetry only when its standard ``OTEL_*`` variables ask for it.
 
 One trace follows an event: HTTP request -> append -> relay publish -> projector apply -> SSE write. Each part opens a
 span under the ``traceparent`` it was given and passes on the one it got::
@@ -10,21 +10,26 @@ The same ``with`` serves sync and async code. While tracing is off, spans cost w
 imported, and a caller's ``traceparent`` passes through unchanged. ``tracestate`` is not carried.
 """
 
+import os
 import random
 import re
+import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from agentos_shared.host.settings import otel_environment
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span as OtelSpan
     from opentelemetry.trace import Tracer
+
+    from agentos_shared.host.metrics_export import MetricsExport
 
 Attributes = Mapping[str, str | int | float | bool]
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
@@ -82,11 +87,12 @@ def current() -> str | None:
 
 
 class _Tracing:
-    """What :func:`start` made; all None while tracing is off."""
+    """What :func:`start` made; all None while telemetry is off."""
 
     def __init__(self) -> None:
         self.provider: TracerProvider | None = None
         self.tracer: Tracer | None = None
+        self.metrics: MetricsExport | None = None
 
 
 _tracing = _Tracing()
@@ -219,11 +225,12 @@ def _otel_span(
 
 
 def start(service: str, version: str = "") -> bool:
-    """Turn tracing on when the environment asks for it; call once per process, after the logs are set up.
+    """Turn telemetry on when the environment asks for it; call once per process, after the logs are set up.
 
-    Asked for by ``OTEL_TRACES_EXPORTER`` (``otlp`` or ``console``), or by ``OTEL_EXPORTER_OTLP_ENDPOINT`` or
-    ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``; refused by ``OTEL_SDK_DISABLED=true`` or ``OTEL_TRACES_EXPORTER=none``. OTLP
-    goes over HTTP; sampler, batches, headers, resource and the rest follow the standard variables.
+    Traces are asked for by ``OTEL_TRACES_EXPORTER`` (``otlp`` or ``console``), or by ``OTEL_EXPORTER_OTLP_ENDPOINT`` or
+    ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``; refused by ``OTEL_SDK_DISABLED=true`` or ``OTEL_TRACES_EXPORTER=none``.
+    Metrics likewise, by the variables with ``METRICS``; ``/metrics`` is there in any case. OTLP goes over HTTP;
+    sampler, batches, interval, headers, resource and the rest follow the standard variables.
 
     Args:
         service: ``service.name`` of the spans, unless ``OTEL_SERVICE_NAME`` says otherwise.
@@ -234,23 +241,43 @@ def start(service: str, version: str = "") -> bool:
     if _tracing.provider is not None:
         return True
     environment = otel_environment()
-    exporter = environment.get("OTEL_TRACES_EXPORTER", "").strip().lower()
-    endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT" in environment or "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" in environment
-    disabled = environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-    if disabled or exporter == "none" or not (exporter or endpoint):
+    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
-    _start_sdk(service, version, exporter or "otlp", environment)
+    if exporters := _asked(environment, "TRACES"):
+        _start_traces(service, version, exporters, environment)
+    if "otlp" in _asked(environment, "METRICS") and _tracing.metrics is None:
+        _start_metrics(service, version, environment)
     return enabled()
 
 
-def _start_sdk(service: str, version: str, exporter: str, environment: Mapping[str, str]) -> None:
+def _asked(environment: Mapping[str, str], signal: str) -> list[str]:
+    """The exporters that the environment asks for; none unless it does."""
+    named = environment.get(f"OTEL_{signal}_EXPORTER", "").lower()
+    if named:
+        return [name.strip() for name in named.split(",") if name.strip() not in ("", "none")]
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+    return ["otlp"] if any(name in environment for name in endpoints) else []
+
+
+def _start_metrics(service: str, version: str, environment: Mapping[str, str]) -> None:
+    import structlog
+
+    from agentos_shared.host import metrics_export
+
+    interval_ms = environment.get("OTEL_METRIC_EXPORT_INTERVAL", "")
+    interval_s = int(interval_ms) / 1000 if interval_ms.strip().isdigit() else metrics_export.DEFAULT_INTERVAL_S
+    _tracing.metrics = metrics_export.MetricsExport(resource(service, version), max(interval_s, 0.1))
+    structlog.get_logger("agentos.telemetry").info("metrics_export_started", interval_s=interval_s)
+
+
+def _start_traces(service: str, version: str, asked: Sequence[str], environment: Mapping[str, str]) -> None:
     import structlog
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 
     log = structlog.get_logger("agentos.telemetry")
     exporters: list[SpanExporter] = []
-    for name in (part.strip() for part in exporter.split(",")):
+    for name in asked:
         if name == "otlp":
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
@@ -261,10 +288,8 @@ def _start_sdk(service: str, version: str, exporter: str, environment: Mapping[s
                 log.warning("otlp_protocol_not_offered", asked=protocol, used="http/protobuf")
             exporters.append(OTLPSpanExporter())
         elif name == "console":
-            import sys
-
             exporters.append(ConsoleSpanExporter(out=sys.stderr))
-        elif name != "none":
+        else:
             log.warning("trace_exporter_not_offered", asked=name, offered=["otlp", "console", "none"])
     if not exporters:
         return
@@ -276,10 +301,8 @@ def _start_sdk(service: str, version: str, exporter: str, environment: Mapping[s
     log.info("tracing_started", exporters=[type(one).__name__ for one in exporters])
 
 
-def resource(service: str, version: str) -> Any:
+def resource(service: str, version: str) -> "Resource":
     """The OpenTelemetry resource of this process; ``OTEL_RESOURCE_ATTRIBUTES`` and ``OTEL_SERVICE_NAME`` win."""
-    import os
-
     from opentelemetry.sdk.resources import Resource
 
     name = otel_environment().get("OTEL_SERVICE_NAME", service)
@@ -297,18 +320,16 @@ def resource(service: str, version: str) -> Any:
 
 
 def stop() -> None:
-    """Send what waits, for at most two seconds, and turn tracing off. Without effect when it is off."""
-    provider = _tracing.provider
-    _tracing.provider = None
-    _tracing.tracer = None
-    if provider is None:
-        return
-
-    # The exporter may retry a collector that is gone for ten seconds and more: never hold up the end of the process.
-    def flush() -> None:
-        provider.force_flush(int(_FLUSH_S * 1000))
-        provider.shutdown()
-
-    thread = threading.Thread(target=flush, name="telemetry-flush", daemon=True)
-    thread.start()
-    thread.join(_FLUSH_S)
+    """Send what waits, for at most two seconds, and turn telemetry off. Without effect when it is off."""
+    provider, exported = _tracing.provider, _tracing.metrics
+    _tracing.provider = _tracing.tracer = _tracing.metrics = None
+    # An exporter may retry a collector that is gone for ten seconds and more: never hold up the end of the process.
+    ends = [provider.shutdown] if provider is not None else []
+    if exported is not None:
+        ends.append(exported.stop)
+    threads = [threading.Thread(target=end, name="telemetry-flush", daemon=True) for end in ends]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + _FLUSH_S
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
