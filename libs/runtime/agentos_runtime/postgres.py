@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from agentos_runtime import binaries, processes
 from agentos_runtime.errors import RuntimeFailure
 
@@ -150,17 +152,19 @@ def server_command(data: Path) -> list[str]:
 
 
 async def clear_leftovers(data: Path) -> None:
-    """Ends what an earlier start left running on this cluster, then removes its stale pid file.
+    """Ends what an earlier start left running on this cluster.
 
-    Each process is known by its working directory, which is the cluster for every process of Postgres; so no stranger
-    that has got a recycled pid is touched. Postgres itself would take such a stranger for a running server.
+    Each process is known by its working directory, which is the cluster for every process of Postgres, so that no
+    stranger with a recycled pid is touched. Postgres itself takes such a stranger for a running server and refuses to
+    start: then its pid file goes. Otherwise the file stays, since Postgres also learns from it whether a backend of
+    the dead server still holds the shared memory.
     """
+    pid = lock_file_pid(data)
     left = processes.working_in(data)
     if left:
-        main = [process for process in left if process.pid == lock_file_pid(data)]
-        await processes.end(main, signal.SIGINT, patience_s=10)
+        await processes.end([process for process in left if process.pid == pid], signal.SIGINT, patience_s=10)
         await processes.end(processes.working_in(data), signal.SIGQUIT, patience_s=5)
-    if lock_file_pid(data) is not None:
+    if pid is not None and (pid <= 0 or psutil.pid_exists(pid)):
         (data / "postmaster.pid").unlink(missing_ok=True)
 
 

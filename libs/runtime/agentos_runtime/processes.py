@@ -35,16 +35,26 @@ def launched(
 
 
 def working_in(directory: Path) -> list[psutil.Process]:
-    """Processes whose working directory is ``directory``."""
-    target = os.path.realpath(directory)
+    """Processes whose working directory is ``directory``, or whose command line names it as one argument.
+
+    The second finds those of another user, whose working directory even root cannot see in some containers.
+    """
+    target, named = os.path.realpath(directory), str(directory)
     found = []
     for process in psutil.process_iter():
         try:
-            if process.cwd() == target and process.pid != os.getpid():
+            if process.pid != os.getpid() and (_cwd(process) == target or named in process.cmdline()):
                 found.append(process)
         except psutil.Error:
             continue
     return found
+
+
+def _cwd(process: psutil.Process) -> str:
+    try:
+        return process.cwd()
+    except psutil.AccessDenied:
+        return ""
 
 
 def same(pid: int, created: float) -> psutil.Process | None:
