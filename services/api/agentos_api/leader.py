@@ -20,6 +20,7 @@ from agentos_api.pipeline import BURST, Outgoing, Pipeline, PublishFailed
 from agentos_api.reconcile import START, Round, Walk, since
 from agentos_shared.domain.envelope import Event
 from agentos_shared.host import metrics
+from agentos_shared.host.failpoints import failpoint
 from agentos_shared.host.lifecycle import Backoff, Clock, Rng
 
 log = structlog.get_logger()
@@ -185,7 +186,7 @@ class Leader:
             self.read_table = True
         if not self._pipeline.full:
             self._wake.clear()
-            if await self._publish_some():
+            if await self._publish_some() or self._walk is not None:
                 await self._clock.sleep(0)  # the acknowledgements' turn
                 return
             if not self._pipeline.in_flight and await self._look_around(now):
@@ -399,4 +400,5 @@ class Leader:
         """Delete the rows of acknowledged events. Not flushed to disk: a lost delete only has them looked up again."""
         acked, self._acked, self._forget_at = self._acked, [], None
         if acked:
+            failpoint("relay.before_delete")
             await self._table.forget(acked)

@@ -23,6 +23,7 @@ from nats.aio.subscription import Subscription
 from agentos_shared.contracts import subjects
 from agentos_shared.domain.envelope import Event, timestamp
 from agentos_shared.host import metrics, telemetry
+from agentos_shared.host.failpoints import failpoint
 
 log = structlog.get_logger()
 
@@ -162,6 +163,8 @@ class Pipeline:
             )
             self._last_seq += 1
             self._last_event_id = event.event_id
+            failpoint("relay.mid_batch")
+        failpoint("relay.after_publish")
 
     async def _on_ack(self, message: Msg) -> None:
         number = int(message.subject.rsplit(".", 1)[1])
