@@ -141,6 +141,8 @@ class Pipeline:
         Raises:
             nats.errors.Error: it was not sent, or only in part; :meth:`restart` before going on.
         """
+        if self._bursts:
+            failpoint("relay.mid_batch")  # some sent and not acknowledged, others not sent
         last = len(messages) - 1
         size = sum(len(message.body) for message in messages)
         self._number += 1
@@ -163,8 +165,6 @@ class Pipeline:
             )
             self._last_seq += 1
             self._last_event_id = event.event_id
-            failpoint("relay.mid_batch")
-        failpoint("relay.after_publish")
 
     async def _on_ack(self, message: Msg) -> None:
         number = int(message.subject.rsplit(".", 1)[1])
