@@ -264,7 +264,10 @@ class _Rebuild:
 
     async def _create_shadows(self, control: Connection) -> None:
         async with control.transaction():
-            await Checkpoints(tables.PREFIX, SUFFIX).create_tables(control)
+            await control.execute(tables.SQL["lock"])
+            await control.execute(tables.SQL["definition_table"])
+            for suffix in ("", SUFFIX):  # the live ones are missing where no projector ever ran
+                await Checkpoints(tables.PREFIX, suffix).create_tables(control)
             for projection in self._projections:
                 await tables.create(control, projection, SUFFIX, indexes=False)
 

@@ -17,7 +17,7 @@ from faststream.middlewares import AckPolicy
 from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.subscriber.config import NatsSubscriberConfig, NatsSubscriberSpecificationConfig
 from faststream.nats.subscriber.specification import NatsSubscriberSpecification
-from nats.aio.client import Server
+from nats.aio.client import Client, Server
 from nats.js.api import AckPolicy as JetStreamAck
 from nats.js.api import ConsumerConfig, DeliverPolicy, ReplayPolicy
 
@@ -41,6 +41,17 @@ Callback = Callable[[], Awaitable[None]]
 
 class Broker(NatsBroker):
     """A NATS broker with our rules. Handlers get plain values: FastStream's argument parsing is off, for speed."""
+
+    async def _connect(self) -> Client:
+        client = Client()
+        try:
+            await client.connect(**self._connection_kwargs)
+        except BaseException:
+            # Cancelled while the server was away, or refused: nobody else knows this half-open connection.
+            await client.close()
+            raise
+        self.config.broker_config.connect(client)
+        return client
 
     def hint_subscriber(self, durable: str, *, batch: int, on_change: Callback) -> HintSubscriber:
         """A subscriber to the event stream. Its handler takes a list of ``agentos_shared.contracts.positions.Hint``.
