@@ -54,6 +54,9 @@ def test_it_names_every_bad_stream_and_its_first_bad_event(postgres: Postgres) -
 
     one = agentos("audit", "verify", "--stream", "room/room_a", env=environment)
     assert (one.returncode, "1 stream: 3 events" in one.stdout) == (0, True)
+    told = json.loads(agentos("audit", "verify", "--stream", "room/room_a", "--json", env=environment).stdout)
+    assert (told["valid"], told["checked"], told["head_seq"]) == (True, 3, 3)
+    assert told["last_event_hash"] == chain(Stream("room", "room_a"), 3)[-1].event_hash
     assert agentos("audit", "verify", "--stream", "room/room_b", env=environment).returncode == 1
     assert agentos("audit", "verify", "--stream", "room_b", env=environment).returncode == 2
     unknown = agentos("audit", "verify", "--stream", "room/none", env=environment)

@@ -15,7 +15,7 @@ from agentos_runtime import settings as runtime_settings
 from agentos_runtime.errors import RuntimeFailure, Unreachable, UsageError
 from agentos_shared.domain.envelope import Stream
 from agentos_shared.store.audit import StoreReport, verify_store, verify_stream
-from agentos_shared.store.chain import Mismatch
+from agentos_shared.store.chain import Mismatch, Verdict
 
 
 def verify(data_dir: Path | None, stream: str | None, workspace_id: str | None, as_json: bool) -> int:
@@ -23,11 +23,11 @@ def verify(data_dir: Path | None, stream: str | None, workspace_id: str | None, 
     settings = runtime_settings.load(data_dir)
     only = _stream(stream)
     with _progress(as_json) as progress:
-        report = asyncio.run(_verify(settings, only, workspace_id, progress))
-    if only is not None and not report.events and report.valid:
+        report, verdict = asyncio.run(_verify(settings, only, workspace_id, progress))
+    if verdict is not None and not verdict.checked and verdict.valid:
         raise RuntimeFailure(f"{stream} holds no events: see the rooms with GET /v1/rooms.")
     if as_json:
-        typer.echo(json.dumps(report.json(), indent=1))
+        typer.echo(json.dumps((verdict or report).json(), indent=1))
     else:
         _tell(report)
     return 0 if report.valid else 1
@@ -44,7 +44,7 @@ def _stream(name: str | None) -> Stream | None:
 
 async def _verify(
     settings: runtime_settings.Settings, only: Stream | None, workspace_id: str | None, progress: Progress
-) -> StoreReport:
+) -> tuple[StoreReport, Verdict | None]:
     bar = progress.add_task("events", total=None)
 
     def show(checked: int, total: int) -> None:
@@ -55,10 +55,11 @@ async def _verify(
             connection = await asyncpg.connect(url, timeout=10)
             try:
                 if only is None:
-                    return await verify_store(connection, workspace_id=workspace_id, progress=show)
+                    return await verify_store(connection, workspace_id=workspace_id, progress=show), None
                 report = StoreReport()
-                report.add(await verify_stream(connection, only, progress=show))
-                return report
+                verdict = await verify_stream(connection, only, progress=show)
+                report.add(verdict)
+                return report, verdict
             finally:
                 await connection.close()
     except asyncpg.UndefinedTableError as error:
