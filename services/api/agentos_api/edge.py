@@ -158,12 +158,16 @@ class Edge:
         else:
             _, workspace_id = self._admit(exchange, write=write)
         started = False
+        also_post = _shape(scope["path"].split("/")) in self._routes
 
         async def stamped(message: MutableMapping[str, Any]) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message.get("headers", ()), *_stamp(exchange)]
+                headers = list(message.get("headers", ()))
+                if message["status"] == 405 and also_post:
+                    headers = [(name, value + b", POST" if name == b"allow" else value) for name, value in headers]
+                message["headers"] = [*headers, *_stamp(exchange)]
             await send(message)
 
         try:

@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 from agentos_api.commands import MAX_BULK, CommandType
 from agentos_api.problem import Problem
 
+_KEY: Final = r"^[\x20-\x7e]{1,255}$"
 _REF: Final = "#/components/schemas/{model}"
 
 #: Status codes that any write may answer, with what they mean.
@@ -60,16 +61,15 @@ def _add(document: dict[str, Any], kinds: Sequence[CommandType]) -> None:
     paths["/v1/commands"] = {"post": _bulk(kinds)}
     paths["/v1/streams/rooms/{room_id}"] = {"get": _stream("Live feed of a room", "room")}
     paths["/v1/streams/workspace"] = {"get": _stream("Live feed of the workspace's own stream", None)}
-    for path in paths.values():
-        for method, operation in path.items():
-            _finish(method, operation)
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            _finish(method, operation, in_workspace=path.startswith("/v1/"))
 
 
-def _finish(method: str, operation: dict[str, Any]) -> None:
+def _finish(method: str, operation: dict[str, Any], *, in_workspace: bool) -> None:
     """What the edge adds to every operation."""
-    operation.setdefault("parameters", []).append(
-        _header("x-workspace-id", "Workspace; `ws_dev` when absent.", r"^[A-Za-z0-9_-]{1,64}$")
-    )
+    if in_workspace:
+        operation.setdefault("parameters", []).append(_WORKSPACE)
     for status in (400, 401, 403, 431):
         operation["responses"].setdefault(str(status), _problem(_WRITE_PROBLEMS[status]))
     if method == "get":
@@ -89,7 +89,7 @@ def _command(kind: CommandType) -> dict[str, Any]:
             "stream_seq": {"type": "integer", "minimum": 1},
         },
     }
-    parameters = [_header("idempotency-key", "Makes a retry safe: the same key gets the first answer again.", None)]
+    parameters = [_header("idempotency-key", "Makes a retry safe: the same key gets the first answer again.", _KEY)]
     if kind.parameter is not None:
         parameters.append({"name": kind.parameter, "in": "path", "required": True, "schema": {"type": "string"}})
     return {
@@ -132,7 +132,7 @@ def _bulk(kinds: Sequence[CommandType]) -> dict[str, Any]:
         "summary": "Run several commands",
         "operationId": "run_commands",
         "description": "Runs commands in order. With `atomic`, all or none of them; they must then be of one room.",
-        "parameters": [_header("idempotency-key", "Makes a retry of the whole list safe.", None)],
+        "parameters": [_header("idempotency-key", "Makes a retry of the whole list safe.", _KEY)],
         "requestBody": {
             "required": True,
             "content": {
@@ -220,3 +220,6 @@ def _problem(description: str) -> dict[str, Any]:
 def _header(name: str, description: str, pattern: str | None) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string"} if pattern is None else {"type": "string", "pattern": pattern}
     return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
+
+
+_WORKSPACE: Final = _header("x-workspace-id", "Workspace; `ws_dev` when absent or empty.", r"^[A-Za-z0-9_-]{0,64}$")

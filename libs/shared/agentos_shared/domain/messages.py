@@ -23,7 +23,7 @@ class CreateMessage(CommandBody):
     sender_id: str = Field("anon", min_length=1, max_length=200)
     parent_message_id: str | None = Field(None, min_length=1, max_length=64)
     labels: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(default_factory=list, max_length=64)
-    schema_version: str | None = None
+    schema_version: str | None = Field(None, json_schema_extra={"enum": [*SCHEMA_VERSIONS, None]})
 
     def speaker(self) -> tuple[ActorType, str]:
         """The sender."""

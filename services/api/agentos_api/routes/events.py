@@ -152,8 +152,8 @@ class Filters:
 Id = Annotated[str | None, Query(), WithJsonSchema({"type": "string"})]
 StreamType = Annotated[
     str | None,
-    Query(description="With stream_id: one stream, in its order."),
-    WithJsonSchema({"type": "string", "enum": ["room", "workspace"]}),
+    Query(description="`room` or `workspace`, with stream_id: one stream, in its order. Any other counts as absent."),
+    WithJsonSchema({"type": "string"}),
 ]
 FromSeq = Annotated[
     str | None,
