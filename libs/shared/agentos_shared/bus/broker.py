@@ -42,6 +42,13 @@ Callback = Callable[[], Awaitable[None]]
 class Broker(NatsBroker):
     """A NATS broker with our rules. Handlers get plain values: FastStream's argument parsing is off, for speed."""
 
+    stopping = False
+
+    async def stop(self, *args: Any) -> None:
+        """Let handlers end, then close the connection."""
+        self.stopping = True
+        await super().stop(*args)
+
     async def _connect(self) -> Client:
         client = Client()
         try:
@@ -111,6 +118,8 @@ def make_broker(service: str, url: str, *, rng: Rng, on_closed: Callback) -> Bro
         return server, min(0.05 * 2 ** min(server.reconnects, 8), 2.0) * (0.2 + 0.8 * rng.random())
 
     async def on_disconnected() -> None:
+        if broker.stopping:
+            return
         log.warning("nats_disconnected")
         for subscriber in broker.subscribers:
             if isinstance(subscriber, HintSubscriber):
