@@ -76,6 +76,11 @@ class DataDir:
             write_private(path, json.dumps(known, indent=1))
         return known
 
+    def make_local_token(self) -> None:
+        """Makes the local user's token (0600) unless there is one: what a caller must show in ``enforced`` mode."""
+        if not self.local_token.exists():
+            write_private(self.local_token, secrets.token_hex(32) + "\n")
+
     def ports(self, names: Iterable[str], host: str = "127.0.0.1") -> dict[str, int]:
         """A free port for each name: the one of the last start where it is still free."""
         path = self.root / "ports.json"

@@ -48,6 +48,7 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
         RuntimeFailure: the cluster cannot be made or is of another version.
     """
     passwords = data.passwords([postgres.OWNER, API_ROLE, PROJECTOR_ROLE, *(f"nats_{user}" for user in nats.USERS)])
+    data.make_local_token()
     ports = data.ports(["postgres", "nats", "projector_health", *([] if settings.port else ["api"])])
     api_port = settings.port or ports["api"]
     owner_url = settings.postgres_url or postgres.url(passwords[postgres.OWNER], ports["postgres"])
