@@ -33,11 +33,14 @@ class RotatingLog:
             self._append(complete + newline)
 
     def close(self) -> None:
-        """Writes the unfinished line, if any."""
+        """Writes the unfinished line, if any. Closing again is fine."""
+        if self._descriptor < 0:
+            return
         if self._partial:
             self._append(self._partial + b"\n")
             self._partial = b""
         os.close(self._descriptor)
+        self._descriptor = -1
 
     def _append(self, lines: bytes) -> None:
         self.last_lines.extend(lines[-8192:].decode(errors="replace").splitlines()[-8:])

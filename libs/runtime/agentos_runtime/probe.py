@@ -4,6 +4,7 @@ import asyncio
 import json
 import struct
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
@@ -38,6 +39,8 @@ async def ask(host: str, port: int, talk: Callable[..., Awaitable[Readiness]], t
                 return await talk(reader, writer)
             finally:
                 writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
     except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
         return Readiness(Answer.SILENT, str(error) or type(error).__name__)
 
