@@ -1,0 +1,25 @@
+"""``.env.example`` names every setting, and no setting that is none."""
+
+import re
+from pathlib import Path
+
+from agentos_api.settings import ApiSettings
+from agentos_projector.settings import ProjectorSettings
+from agentos_runtime import settings as runtime_settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_setting_is_documented() -> None:
+    documented = set(re.findall(r"^(AGENTOS_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    of_services = {f"AGENTOS_{name.upper()}" for kind in (ApiSettings, ProjectorSettings) for name in kind.model_fields}
+    of_runtime = set(re.findall(r'"(AGENTOS_[A-Z_]+)"', Path(runtime_settings.__file__).read_text()))
+    assert documented == of_services | of_runtime | {"AGENTOS_FAILPOINTS"}
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    documented = dict(re.findall(r"^AGENTOS_(\w+)=(.+)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    for kind in (ApiSettings, ProjectorSettings):
+        for name, field in kind.model_fields.items():
+            if name.upper() in documented:
+                assert str(field.default) == documented[name.upper()], name
