@@ -35,7 +35,6 @@ PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
 _POSITION: Final = re.compile(r"(room|workspace)/([A-Za-z0-9_-]{1,64})@([0-9]{1,19})")
 _UNREACHABLE: Final = (
     OSError,
-    TimeoutError,
     asyncpg.InterfaceError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
@@ -83,7 +82,7 @@ class Reader:
         """Rows of one statement.
 
         Raises:
-            TryLater: ``store_unavailable`` when Postgres cannot be reached, or does not answer in time.
+            TryLater: ``store_unavailable``, ``query_timeout`` or ``projection_behind``.
         """
         async with self.connection() as connection:
             return await connection.fetch(sql, *arguments, timeout=TIMEOUT_S)
@@ -93,11 +92,16 @@ class Reader:
         """A connection for as long as the block lasts, for what needs several statements in one snapshot.
 
         Raises:
-            TryLater: ``store_unavailable`` when Postgres cannot be reached, or does not answer in time.
+            TryLater: ``store_unavailable`` when Postgres cannot be reached, ``query_timeout`` when it does not answer
+                in time, ``projection_behind`` when the projector has not made its tables yet.
         """
         try:
             async with self.pool.acquire(timeout=TIMEOUT_S) as connection:
                 yield connection
+        except (TimeoutError, asyncpg.QueryCanceledError) as error:
+            raise TryLater("query_timeout", f"This took over {TIMEOUT_S:.0f} s: ask for less, or try again.") from error
+        except asyncpg.UndefinedTableError as error:
+            raise TryLater("projection_behind", "The read models are not there yet; try again.") from error
         except _UNREACHABLE as error:
             raise TryLater("store_unavailable", "The store cannot be reached just now; try again.") from error
 
@@ -106,7 +110,7 @@ class Reader:
 
         Raises:
             NotFound: ``missing``.
-            TryLater: ``projection_behind`` or ``store_unavailable``.
+            TryLater: ``projection_behind``, ``query_timeout`` or ``store_unavailable``.
         """
         if not storable(entity_id):
             raise missing
@@ -129,7 +133,7 @@ class Reader:
 
         Raises:
             NotFound: ``missing``.
-            TryLater: ``projection_behind`` or ``store_unavailable``.
+            TryLater: ``projection_behind``, ``query_timeout`` or ``store_unavailable``.
         """
 
         async def look() -> Sequence[Row] | None:
@@ -177,7 +181,7 @@ def problems(
     told = {
         400: "Malformed: " + ", ".join(filter(None, (malformed, "invalid_workspace_id"))) + ".",
         404: not_found,
-        503: "projection_behind, store_unavailable; see retry-after.",
+        503: "projection_behind, query_timeout, store_unavailable; see retry-after.",
     }
     return {
         status: {

@@ -254,7 +254,7 @@ async def list_events(
     size = limit_of(limit, 100)
     order = BY_STREAM if filters.is_one_stream else BY_TIME
     after = order.after(cursor)
-    rows = await _find(reader_of(request), filters, after, size + 1) if filters.can_match() else ()
+    rows = await find(reader_of(request), filters, after, size + 1) if filters.can_match() else ()
     shown, next_cursor = order.page(rows, size, _place if filters.is_one_stream else _time)
     return answer(
         {
@@ -279,7 +279,7 @@ async def get_event(request: Request, event_id: str) -> Response:
     return answer({"event": event_of(rows[0]).envelope(detail=True)})
 
 
-async def _find(reader: Reader, filters: Filters, after: Key, limit: int) -> Sequence[Row]:
+async def find(reader: Reader, filters: Filters, after: Key, limit: int) -> Sequence[Row]:
     """Events after a key, by the statement of the most selective filter."""
     if filters.only_types():
         return await reader.fetch(

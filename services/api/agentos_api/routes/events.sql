@@ -61,7 +61,7 @@ with found as (
     limit $11
 )
 select {columns} from evt_events
-where event_id in (select event_id from found)
+where event_id = any (array(select event_id from found)) -- an array, so that no plan can join the whole store to it
 order by recorded_at, event_id
 
 -- name: by_types
@@ -105,7 +105,7 @@ found as (
     limit $6
 )
 select {columns} from evt_events
-where event_id in (select event_id from found)
+where event_id = any (array(select event_id from found)) -- an array, so that no plan can join the whole store to it
 order by recorded_at, event_id
 
 -- name: by_event_id
