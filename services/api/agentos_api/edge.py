@@ -5,6 +5,7 @@ the hot paths and are served right here, with the same validation as everything 
 routing and dependency injection would cost a write more than its append does.
 """
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -28,6 +29,7 @@ log = structlog.get_logger("agentos.http")
 
 MAX_BODY: Final = 1024 * 1024
 MAX_BULK_BODY: Final = 8 * 1024 * 1024
+BODY_S: Final = 30.0
 BULK_PATH: Final = "/v1/commands"
 _TRACE_ID = re.compile(rb"[A-Za-z0-9._:-]{8,128}")
 
@@ -50,6 +52,12 @@ class MethodNotAllowed(DomainError):
     """405: the path is known, the method is not."""
 
     status = 405
+
+
+class RequestTimeout(DomainError):
+    """408: the body came too slowly."""
+
+    status = 408
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,7 @@ class Edge:
         exchange = _exchange(scope, headers)
         route = "other"
         try:
+            _check_head(scope["headers"])
             parts = scope["path"].split("/")
             kind = self._command_of(parts, scope["method"])
             if kind is None and scope["path"] != BULK_PATH:
@@ -188,8 +197,6 @@ class Edge:
 
     def _admit(self, exchange: Exchange, *, write: bool) -> tuple[Actor | None, str]:
         self._access.check(exchange.headers, write=write)
-        if sum(len(name) + len(value) for name, value in exchange.scope["headers"]) > MAX_HEADER_BYTES:
-            raise HeadersTooLarge("headers_too_large", f"Request headers are limited to {MAX_HEADER_BYTES} bytes.")
         workspace_id = workspace_of(exchange.headers)
         return self._access.actor(exchange.headers, workspace_id), workspace_id
 
@@ -231,6 +238,17 @@ async def _respond(send: Send, exchange: Exchange, answer: Answer, extra: Header
     await send({"type": "http.response.body", "body": b"" if exchange.scope["method"] == "HEAD" else answer.body})
 
 
+def _check_head(headers: Headers) -> None:
+    hosts = size = 0
+    for name, value in headers:
+        size += len(name) + len(value)
+        hosts += name == b"host"
+    if hosts > 1:
+        raise Invalid("invalid_host", "Send exactly one Host header.")
+    if size > MAX_HEADER_BYTES:
+        raise HeadersTooLarge("headers_too_large", f"Request headers are limited to {MAX_HEADER_BYTES} bytes.")
+
+
 def _exchange(scope: Scope, headers: Mapping[bytes, bytes]) -> Exchange:
     request_id = _trace_id(headers.get(b"x-request-id")) or b"req_" + ids.random_bytes(16).hex().encode()
     given = _trace_id(headers.get(b"x-correlation-id"))
@@ -264,13 +282,10 @@ async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) ->
         raise _too_large(limit)
     message = await receive()
     body: bytes = message.get("body", b"")
-    while message.get("more_body"):
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > limit:
-            raise _too_large(limit)
-    if message["type"] == "http.disconnect":
-        raise Invalid("incomplete_body", "The connection closed before the whole body came.")
+    if message.get("more_body"):
+        body += await _rest(receive, limit - len(body), limit)
+    elif message["type"] == "http.disconnect":
+        raise _incomplete()
     if len(body) > limit:
         raise _too_large(limit)
     if body:
@@ -280,6 +295,29 @@ async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) ->
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise UnsupportedMediaType("unsupported_content_encoding", "Send the body without content-encoding.")
     return body
+
+
+async def _rest(receive: Receive, room: int, limit: int) -> bytes:
+    parts: list[bytes] = []
+    try:
+        async with asyncio.timeout(BODY_S):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _incomplete()
+                part: bytes = message.get("body", b"")
+                room -= len(part)
+                if room < 0:
+                    raise _too_large(limit)
+                parts.append(part)
+                if not message.get("more_body"):
+                    return b"".join(parts)
+    except TimeoutError:
+        raise RequestTimeout("request_timeout", f"The body did not come within {BODY_S:.0f} s.") from None
+
+
+def _incomplete() -> Invalid:
+    return Invalid("incomplete_body", "The connection closed before the whole body came.")
 
 
 def _too_large(limit: int) -> TooLarge:

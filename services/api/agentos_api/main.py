@@ -33,6 +33,7 @@ from agentos_shared.store import migrate
 
 POOL_SIZE = 8
 DRAIN_S = 3
+SLOW_HEADS_S = 5.0
 
 
 def main() -> None:
@@ -55,7 +56,9 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
         f"NATS at {nats_address(settings.nats_url)}",
         lambda: nats_connection.connect(settings.nats_url.get_secret_value()),
     )
-    appender = Appender(PostgresStore(dsn))
+    store = PostgresStore(dsn)
+    await store.connect()
+    appender = Appender(store)
     metrics.gauge_of("append_waiting", "Submissions that wait for their batch.", lambda: appender.waiting)
     relay = Relay(dsn, nats)
     hub = Hub(StoreHistory(pool), nats)
@@ -76,6 +79,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
             host=settings.host,
             port=settings.port,
             http=Protocol,
+            ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -90,6 +94,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     try:
         tasks.spawn("appender", appender.run)
         http = tasks.spawn("http", server.serve)
+        tasks.spawn("slow heads", server.close_slow_heads)
         await shutdown.wait_or_crash(tasks)
         services.health.drain()
         await hub.stop()  # streams end with `gone`, so that the server has nothing left to wait for
@@ -109,6 +114,15 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def close_slow_heads(self) -> None:
+        """Every few seconds, drop connections that hold on without asking anything."""
+        while True:
+            await lifecycle.CLOCK.sleep(SLOW_HEADS_S)
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Protocol):
+                    connection.close_if_slow(now)
 
 
 async def _open_pool(dsn: str) -> "asyncpg.Pool[asyncpg.Record]":

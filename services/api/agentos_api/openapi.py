@@ -20,6 +20,7 @@ _WRITE_PROBLEMS: Final[Mapping[int, str]] = {
     404: "What the path or the body names does not exist in this workspace.",
     405: "Only POST is allowed here.",
     409: "Contradicts the present state.",
+    408: "The body came too slowly.",
     413: "The body or the event is too large.",
     415: "The body must be application/json.",
     422: "The idempotency key came with another body before.",

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from agentos_api import frames
 from agentos_api.hub import Hub
+from agentos_api.protocol import ABORT
 from agentos_shared.domain.errors import Invalid, NotAcceptable, NotFound
 
 MAX_SEQ: Final = 2**63 - 1
@@ -21,8 +22,6 @@ HEADERS: Final = (
     (b"connection", b"keep-alive"),
     (b"x-accel-buffering", b"no"),
 )
-#: ASGI extension of our own server protocol: closes the connection at once.
-ABORT: Final = "agentos.abort"
 
 
 class Streams:
