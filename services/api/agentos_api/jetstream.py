@@ -95,18 +95,24 @@ class EventsStream:
         await self._js.update_stream(info.config)
 
     async def clear(self) -> Contents:
-        """Drop all messages and the mark. Consumers and the numbering stay.
-
-        The server remembers the ids of purged messages for the duplicate window, and would drop them when they are
-        published again: a moment with the shortest window makes it forget.
-        """
+        """Drop all messages and the mark, and forget their ids. Consumers and the numbering stay."""
         info = await self._js.stream_info(subjects.EVENTS_STREAM)
         info.config.metadata = {
             name: value for name, value in (info.config.metadata or {}).items() if name != FILLED_FROM
         }
-        info.config.duplicate_window = FORGET_DUPLICATES_S
         await self._js.update_stream(info.config)
         await self._js.purge_stream(subjects.EVENTS_STREAM)
+        return await self.forget_ids()
+
+    async def forget_ids(self) -> Contents:
+        """Have the server take events that it took before.
+
+        It remembers their ids for the duplicate window, purged ones as well: a moment with the shortest window makes
+        it forget.
+        """
+        info = await self._js.stream_info(subjects.EVENTS_STREAM)
+        info.config.duplicate_window = FORGET_DUPLICATES_S
+        await self._js.update_stream(info.config)
         await self._clock.sleep(3 * FORGET_DUPLICATES_S)
         info.config.duplicate_window = subjects.DUPLICATE_WINDOW_S
         return _contents(await self._js.update_stream(info.config))

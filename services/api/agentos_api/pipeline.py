@@ -32,7 +32,6 @@ PUBLISH_SECONDS: Final = metrics.histogram("relay_publish_seconds", "From publis
 
 MAX_IN_FLIGHT: Final = 2048
 MAX_IN_FLIGHT_BYTES: Final = 4 * 1024 * 1024
-BURST: Final = 256
 ACK_TIMEOUT_S: Final = 3.0
 
 

@@ -33,10 +33,10 @@ def since(event_id: UUID) -> UUID:
 class Walk:
     """Goes through all events after an id, page by page."""
 
-    def __init__(self, after: UUID) -> None:
-        self.from_start = after == START
+    def __init__(self, begin: UUID) -> None:
+        self.begin = begin
         self.done = False
-        self._after = after
+        self._after = begin
 
     async def page(self, connection: Connection) -> list[Due]:
         """The next events, in about the order of time."""

@@ -22,7 +22,7 @@ from nats.errors import Error as NatsError
 from agentos_api.appender import Committed
 from agentos_api.jetstream import DEFAULT_MAX_BYTES, EventsStream
 from agentos_api.leader import Leader
-from agentos_api.outbox import SQL, Connection, Memory
+from agentos_api.outbox import AGE_SECONDS, DEPTH, SQL, Connection, Memory
 from agentos_shared.contracts import subjects
 from agentos_shared.host import metrics
 from agentos_shared.host.lifecycle import CLOCK, RNG, Backoff, Clock, Rng, Tasks
@@ -176,4 +176,6 @@ class Relay:
         finally:
             self._leader = None
             LEADS.set(0)
+            DEPTH.set(0)
+            AGE_SECONDS.set(0)
             self._memory.clear()
