@@ -15,10 +15,17 @@ help: ## list the targets
 
 setup: .venv/.ready ## make .venv with everything
 
-# What the virtualenv was made for is part of its mark: a checkout that was moved makes it anew.
+# A virtualenv knows its own place, so that a checkout that was moved or copied needs a new one.
+MOVED := [ "$$(cat .venv/.place 2>/dev/null || pwd -P)" != "$$(pwd -P)" ]
+ifeq ($(shell $(subst $$$$,$$,$(MOVED)) && echo yes),yes)
+.PHONY: .venv/.ready
+endif
+
 .venv/.ready: requirements.lock Makefile $(foreach package,$(PACKAGES),$(package)/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Agent OS needs Python 3.11 or newer; set PYTHON=/path/to/python3" >&2; exit 1; }
+	@! $(MOVED) || rm -rf .venv
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "The venv module is missing: apt install python3-venv" >&2; exit 1; }
+	@pwd -P > .venv/.place
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation $(EDITABLE)
 	@touch $@
