@@ -54,9 +54,8 @@ def server(
 
 
 def end(process: "subprocess.Popen[bytes]", how: signal.Signals = signal.SIGTERM, patience_s: float = 20) -> None:
-    """Ends a process, politely first; nothing interrupts that, so that an impatient Ctrl-C leaves no process behind."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    """Ends a process, politely first."""
+    with uninterrupted():
         if process.poll() is None:
             process.send_signal(how)
             try:
@@ -64,8 +63,17 @@ def end(process: "subprocess.Popen[bytes]", how: signal.Signals = signal.SIGTERM
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Nothing interrupts the block, so that an impatient Ctrl-C leaves no process behind."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run(

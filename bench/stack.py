@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,8 +130,8 @@ async def _execute(url: str, statement: str) -> None:
 
 @contextlib.contextmanager
 def agent_os(bench: Bench) -> Iterator[Stack]:
-    """The stack that the rows about load share."""
-    directory = bench.directory / "stack"
+    """A stack that is as fresh as after the very first start."""
+    directory = Path(tempfile.mkdtemp(prefix="stack-", dir=bench.directory))
     data = DataDir(directory)
 
     def ready() -> bool:
@@ -138,7 +139,7 @@ def agent_os(bench: Bench) -> Iterator[Stack]:
         return status is not None and status["phase"] == "healthy"
 
     command = [*CLI, "up", "--data-dir", str(directory), "--port", "0"]
-    with server(command, bench.directory / "stack.log", ready=ready, timeout_s=120):
+    with server(command, directory.with_suffix(".log"), ready=ready, timeout_s=120):
         status = read_status(data)
         assert status is not None
         yield Stack(directory, status["url"], status["postgres_url"])

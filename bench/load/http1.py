@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 Answered = Callable[["Connection", int], None]
 
@@ -21,8 +22,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ready to send."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its class
 
     def send(self, request: bytes) -> None:
         """Send; ``answered`` follows."""
@@ -33,17 +33,11 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Collect until the answer is whole."""
         self._buffer += data
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
-            return
-        head = self._buffer[:end].lower()
-        at = head.find(b"content-length:")
-        length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
-        if len(self._buffer) < end + 4 + length:
-            return
-        self._buffer = b""
-        self._busy = False
-        self._answered(self, int(head[9:12]))
+        if is_whole(self._buffer):
+            status = int(self._buffer[9:12])
+            self._buffer = b""
+            self._busy = False
+            self._answered(self, status)
 
     def connection_lost(self, _: Exception | None) -> None:
         """Tell whoever waits."""
@@ -56,6 +50,17 @@ class Connection(asyncio.Protocol):
         self._busy = False
         if self._transport is not None:
             self._transport.abort()
+
+
+def is_whole(answer: bytes) -> bool:
+    """Whether an answer with a ``content-length`` has come to its end."""
+    end = answer.find(b"\r\n\r\n")
+    if end < 0:
+        return False
+    head = answer[:end].lower()
+    at = head.find(b"content-length:")
+    length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+    return len(answer) >= end + 4 + length
 
 
 async def connect(port: int, count: int, answered: Answered) -> list[Connection]:

@@ -35,7 +35,7 @@ class _Target:
     cpu_us: dict[str, list[float]] = field(default_factory=dict)
 
 
-def rows(bench: Bench) -> list[Line]:
+def append(bench: Bench) -> list[Line]:
     """Many streams, one hot stream, bulk."""
     stack = bench.shared(agent_os)
     stack.execute("create database baseline")
@@ -150,3 +150,6 @@ def bulk_requests(stack: Stack, threads: list[Thread], size: int) -> list[str]:
         )
         for start in range(0, len(threads), size)
     ]
+
+
+ROWS = {"appending over HTTP, singly and in bulk": append}

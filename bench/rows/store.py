@@ -28,8 +28,8 @@ SAME_SERVER: Final = (
 )
 
 
-def rows(bench: Bench) -> list[Line]:
-    """Both lines."""
+def append(bench: Bench) -> list[Line]:
+    """Many streams, and one hot stream."""
     server = bench.shared(store_server)
     notes = [SAME_SERVER]
     measures: dict[tuple[str, str], Callable[[], float]] = {}
@@ -123,3 +123,6 @@ def _script(bench: Bench, name: str, statement: str) -> Path:
 def _data() -> str:
     """The event data, spaced so that pgbench takes no ``:null`` for a variable of its own."""
     return json.dumps(DATA).replace("'", "''")
+
+
+ROWS = {"appending at the store": append}
