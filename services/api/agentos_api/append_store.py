@@ -14,6 +14,7 @@ import structlog
 from agentos_api.draft import Draft
 from agentos_api.submission import Answer, RequestKey
 from agentos_shared.domain.envelope import Event, Stream
+from agentos_shared.host.lifecycle import CLOCK, RNG, Clock, Rng
 from agentos_shared.store import sqlstate, statements
 from agentos_shared.store.reader import Head, read_entities
 
@@ -23,6 +24,8 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 CONNECT_TIMEOUT_S: Final = 2.0
 STATEMENT_TIMEOUT_S: Final = 15.0
+SWEEP_S: Final = 3600.0
+SWEEP_BITE: Final = 5000
 
 #: A head that moved, a serialization failure, a deadlock, a key or head that another writer made first.
 _RACES: Final = frozenset({"AO001", "40001", "40P01", "23505"})
@@ -152,6 +155,14 @@ class PostgresStore:
             )
             log.info("appender_connected")
         return self._connection
+
+
+async def sweep_old_keys(pool: "asyncpg.Pool[asyncpg.Record]", clock: Clock = CLOCK, rng: Rng = RNG) -> None:
+    """For ever: about once an hour, delete the idempotency keys that a day has passed over, in bounded bites."""
+    while True:
+        await clock.sleep(SWEEP_S * (0.5 + rng.random()))
+        while await pool.fetchval(SQL["sweep_keys"]) == SWEEP_BITE:
+            await clock.sleep(1.0)
 
 
 class _Locked:

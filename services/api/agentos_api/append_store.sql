@@ -61,8 +61,12 @@ where (workspace_id, kind, key) in (select * from unnest($1::text[], $2::text[],
     and created_at <= clock_timestamp() - interval '24 hours'
 
 -- name: sweep_keys
--- A bounded bite of the keys that a day has passed over.
-delete from evt_keys
-where ctid = any(array(
-    select ctid from evt_keys where created_at <= clock_timestamp() - interval '24 hours' limit 5000
-))
+-- Delete a bounded bite of the keys that a day has passed over; tells how many there were.
+with gone as (
+    delete from evt_keys
+    where ctid = any(array(
+        select ctid from evt_keys where created_at <= clock_timestamp() - interval '24 hours' limit 5000
+    ))
+    returning 1
+)
+select count(*) from gone

@@ -12,7 +12,7 @@ from nats.aio.client import Client
 
 from agentos_api import app, nats_connection
 from agentos_api.access import Access
-from agentos_api.append_store import PostgresStore
+from agentos_api.append_store import PostgresStore, sweep_old_keys
 from agentos_api.appender import Appender
 from agentos_api.command_types import COMMAND_TYPES
 from agentos_api.commands import Commands
@@ -28,7 +28,7 @@ from agentos_api.waiting import Projected
 from agentos_shared.contracts import subjects
 from agentos_shared.host import lifecycle, logging, metrics, telemetry
 from agentos_shared.host.health import Health, Unwell
-from agentos_shared.host.settings import load, nats_address, postgres_address
+from agentos_shared.host.settings import load, postgres_address
 from agentos_shared.store import migrate
 
 POOL_SIZE = 8
@@ -52,10 +52,10 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
         lambda: _open_pool(dsn),
         give_up_on=(migrate.UnsafeSettings,),
     )
-    nats = await lifecycle.connect(
-        f"NATS at {nats_address(settings.nats_url)}",
-        lambda: nats_connection.connect(settings.nats_url.get_secret_value()),
-    )
+    tasks = lifecycle.Tasks()
+    nats = Client()
+    # Beside: while NATS is away writes go on, and what is to be published waits in the outbox.
+    tasks.spawn("nats", lambda: _connect(settings, nats))
     store = PostgresStore(dsn)
     await store.connect()
     appender = Appender(store)
@@ -90,11 +90,11 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
             timeout_graceful_shutdown=DRAIN_S,
         )
     )
-    tasks = lifecycle.Tasks()
     try:
         tasks.spawn("appender", appender.run)
         http = tasks.spawn("http", server.serve)
         tasks.spawn("slow heads", server.close_slow_heads)
+        tasks.spawn("old keys", lambda: sweep_old_keys(pool), on_crash="restart")
         await shutdown.wait_or_crash(tasks)
         services.health.drain()
         await hub.stop()  # streams end with `gone`, so that the server has nothing left to wait for
@@ -144,6 +144,10 @@ async def _open_pool(dsn: str) -> "asyncpg.Pool[asyncpg.Record]":
         await pool.close()
         raise
     return pool
+
+
+async def _connect(settings: ApiSettings, client: Client) -> None:
+    await nats_connection.connect(settings.nats_url.get_secret_value(), client=client)
 
 
 def _health(pool: "asyncpg.Pool[asyncpg.Record]", nats: Client) -> Health:

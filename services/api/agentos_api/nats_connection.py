@@ -22,15 +22,16 @@ PING_INTERVAL_S: Final = 5
 PENDING_BYTES: Final = 16 * 1024 * 1024
 
 
-async def connect(url: str, *, name: str = "agentos-api") -> Client:
+async def connect(url: str, *, name: str = "agentos-api", client: Client | None = None) -> Client:
     """Connect to NATS; from then on the client reconnects for ever, by itself.
 
     Args:
         url: ``nats://user:password@host:port``.
+        client: a new one, which may be subscribed with already: what is asked of it waits for the server.
 
-    Does not return before the server answers: bound it (``host.lifecycle.connect`` does). Cancelled, it leaves nothing.
+    Does not return before the server answers: bound it, or let it run beside. Cancelled, it leaves nothing.
     """
-    client = Client()
+    client = client or Client()
     server = logs.mask_url(url)
 
     async def on_error(error: Exception) -> None:

@@ -1,0 +1,147 @@
+"""The API as a process of its own: what it starts without, what it refuses to start with, and who may call it."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+
+from agentos_runtime.datadir import DataDir
+from tests.fixtures.live import MortalNats
+from tests.fixtures.stack import Postgres, wait_until
+
+Start = Callable[..., "Api"]
+
+
+class Api:
+    """One `python -m agentos_api`."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+        self.process = process
+        self.url = url
+        self._log = log
+
+    def wait_up(self) -> None:
+        def up() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return httpx.get(f"{self.url}/healthz").status_code == 200
+            assert self.process.poll() is None, self.log()
+            return False
+
+        wait_until(up, 30, self.log)
+
+    def wait_end(self) -> int:
+        return self.process.wait(30)
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+
+@pytest.fixture
+def start(postgres: Postgres, tmp_path: Path) -> Iterator[Start]:
+    started: list[Api] = []
+    ports = iter(DataDir(tmp_path).ports(["a", "b", "c"]).values())
+
+    def launch(nats_url: str, env: Mapping[str, str] | None = None) -> Api:
+        port = next(ports)
+        log = tmp_path / f"api-{port}.log"
+        environment = {
+            "PATH": os.defpath,
+            "AGENTOS_POSTGRES_URL": postgres.api_url,
+            "AGENTOS_NATS_URL": nats_url,
+            "AGENTOS_PORT": str(port),
+            **(env or {}),
+        }
+        with log.open("wb") as stream:
+            process = subprocess.Popen([sys.executable, "-m", "agentos_api"], env=environment, stderr=stream)
+        started.append(Api(process, f"http://127.0.0.1:{port}", log))
+        return started[-1]
+
+    yield launch
+    for api in started:
+        api.process.kill()
+        api.process.wait(10)
+
+
+def test_writes_go_on_without_nats_and_are_published_later(
+    start: Start, mortal_nats: MortalNats, postgres: Postgres
+) -> None:
+    mortal_nats.kill()
+    api = start(mortal_nats.url)
+    api.wait_up()
+    made = httpx.post(f"{api.url}/v1/rooms", json={"title": "Ops"})
+    assert made.status_code == 201
+    ready = httpx.get(f"{api.url}/readyz")
+    assert (ready.status_code, ready.json()["checks"]["nats"]["ok"]) == (503, False)
+    assert ready.json()["checks"]["postgres"]["ok"] is True
+    room = made.json()["room_id"]
+    with httpx.stream("GET", f"{api.url}/v1/streams/rooms/{room}") as feed:
+        assert next(line for line in feed.iter_lines() if line.startswith("id:")) == "id: 1", "history needs no NATS"
+    assert waiting(postgres) == 1
+    mortal_nats.start()
+    mortal_nats.wait_ready()
+    wait_until(lambda: waiting(postgres) == 0, 20, api.log)
+
+
+def test_sigterm_ends_it_cleanly_even_with_an_open_stream(start: Start, mortal_nats: MortalNats) -> None:
+    api = start(mortal_nats.url)
+    api.wait_up()
+    with httpx.stream("GET", f"{api.url}/v1/streams/workspace") as feed:
+        lines = feed.iter_lines()
+        assert next(lines) == "retry: 2000"
+        api.process.terminate()
+        assert any(line == "event: gone" for line in lines)
+    assert api.wait_end() == 0, api.log()
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"AGENTOS_HOST": "0.0.0.0"}, "AGENTOS_AUTH=open does not listen on 0.0.0.0"),
+        ({"AGENTOS_AUTH": "enforced"}, "needs AGENTOS_LOCAL_TOKEN_FILE"),
+        ({"AGENTOS_PORT": "0"}, "AGENTOS_PORT"),
+        ({"AGENTOS_POSTGRES_URL": "mysql://x"}, "AGENTOS_POSTGRES_URL"),
+    ],
+)
+def test_settings_it_refuses_to_start_with(start: Start, env: Mapping[str, str], said: str) -> None:
+    api = start("nats://api:secret@127.0.0.1:4222", env)
+    assert api.wait_end() == 2
+    assert said in api.log()
+    assert "secret" not in api.log()
+
+
+def test_enforced_mode_asks_for_the_local_users_token(start: Start, mortal_nats: MortalNats, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("correct-horse\n")
+    api = start(mortal_nats.url, {"AGENTOS_AUTH": "enforced", "AGENTOS_LOCAL_TOKEN_FILE": str(token)})
+    api.wait_up()
+    anonymous = httpx.post(f"{api.url}/v1/rooms", json={"title": "Ops"})
+    assert (anonymous.status_code, anonymous.json()["error"]) == (401, "missing_bearer_token")
+    assert anonymous.headers["www-authenticate"] == "Bearer"
+    wrong = httpx.get(f"{api.url}/v1/rooms", headers={"authorization": "Bearer wrong"})
+    assert (wrong.status_code, wrong.json()["error"]) == (401, "invalid_token")
+    right = {"authorization": "Bearer correct-horse"}
+    claimed = {"title": "Ops", "actor_type": "agent", "actor_id": "mallory"}
+    made = httpx.post(f"{api.url}/v1/rooms", json=claimed, headers=right)
+    assert made.status_code == 201
+    event = httpx.get(f"{api.url}/v1/events/{made.json()['event_id']}", headers=right).json()["event"]
+    assert (event["actor_type"], event["actor_id"]) == ("user", "local"), "the credential says who it is, not the body"
+    cookie = httpx.get(f"{api.url}/v1/events", headers={"cookie": "agentos_session=correct-horse"})
+    assert cookie.status_code == 200
+
+
+def waiting(postgres: Postgres) -> int:
+    async def count() -> int:
+        connection = await asyncpg.connect(postgres.owner_url)
+        try:
+            return int(await connection.fetchval("select count(*) from evt_outbox"))
+        finally:
+            await connection.close()
+
+    return asyncio.run(count())
