@@ -123,6 +123,21 @@ async def test_an_emptied_stream_is_filled_again(line: Line) -> None:
     await line.check()
 
 
+async def test_old_messages_that_somebody_repeats_do_not_stop_the_relay(line: Line) -> None:
+    """The repeated message is the last of its stream then, and what follows it is known to the server by its id."""
+    line.relay.on_commit(await line.store.append(*["room_0"] * 20))
+    await line.drained()
+    old = await line.bus.js.get_msg(subjects.EVENTS_STREAM, 5)
+    headers = {subjects.HEADER_STREAM_SEQ: (old.headers or {})[subjects.HEADER_STREAM_SEQ]}
+    await line.client.publish(old.subject or "", old.data or b"", headers=headers)
+    await line.client.flush()
+    line.relay.on_commit(await line.store.append("room_0", "room_1"))
+    assert await line.drained() < 5
+    for room, seq in (("room_0", "21"), ("room_1", "1")):
+        last = await line.bus.js.get_last_msg(subjects.EVENTS_STREAM, subjects.events_of("room", room))
+        assert (last.headers or {})[subjects.HEADER_STREAM_SEQ] == seq
+
+
 async def test_a_message_missing_in_the_middle_is_noticed(line: Line) -> None:
     line.relay.on_commit(await line.store.append(*ROOMS, *ROOMS))
     await line.drained()

@@ -123,7 +123,8 @@ class Splice(RuleBasedStateMachine):
 
     @rule(back=st.integers(0, 5))
     def a_hint_comes(self, back: int) -> None:
-        self._do(lambda: self.hub.on_hint(KEY, max(1, self.history.head_seq - back)))
+        if self.history.head_seq > back:  # a hint is never of what is not committed
+            self._do(lambda: self.hub.on_hint(KEY, self.history.head_seq - back))
 
     @rule(back=st.integers(0, 5))
     def an_old_commit_is_told_again(self, back: int) -> None:

@@ -84,6 +84,9 @@ class Hints:
         backoff = Backoff(0.1, 2.0, rng=self._rng)
         while True:
             await self._occupied.wait()
+            if not self._nats.is_connected:
+                await self._clock.sleep(0.1 + 0.1 * self._rng.random())
+                continue
             try:
                 await self._subscribe()
                 backoff.reset()

@@ -29,6 +29,8 @@ INSPECT_EVERY_S: Final = 30.0
 SLICE_EVERY_S: Final = 1.0
 #: While there is other work, the search for losses gets one turn in so many.
 SEARCH_TURNS: Final = 64
+#: Starts without any acknowledgement in between, after which the server's memory of ids is suspected.
+FRUITLESS: Final = 5
 
 
 class Leader:
@@ -87,7 +89,7 @@ class Leader:
                         await self._turn()
                 except (PublishFailed, NatsError) as error:
                     SURPRISES.inc()
-                    self._fruitless += 1
+                    self._fruitless += isinstance(error, PublishFailed) and self._nats.is_connected
                     log.warning("relay_starts_over", error=f"{type(error).__name__}: {error}")
                     await self._forget()
                     await self._clock.sleep(self._backoff.next_s())
@@ -262,6 +264,7 @@ class Leader:
 
     def _on_done(self, position: int) -> None:
         self._backoff.reset()
+        self._fruitless = 0
         self._acked.append(position)
         if self._forget_at is None:
             self._forget_at = self._clock.monotonic() + FORGET_EVERY_S
