@@ -106,3 +106,41 @@ def test_a_bad_from_seq_is_refused(client: httpx.Client, from_seq: str) -> None:
     answer = client.get(PATH, params={"from_seq": from_seq})
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"] == "invalid_from_seq"
+
+
+def test_redactions_tell_what_was_found_where(client: httpx.Client) -> None:
+    room = client.post("/v1/rooms", json={"title": "Leaky"}).raise_for_status().json()["room_id"]
+    thread = client.post(f"/v1/rooms/{room}/threads", json={"title": "T"}).raise_for_status().json()["thread_id"]
+    text = "keys ghp_a1B2c3D4e5F6g7H8i9J0 and AKIAIOSFODNN7EXAMPLE"
+    said = client.post(f"/v1/threads/{thread}/messages", json={"content_md": text}).raise_for_status().json()
+    stream = client.get("/v1/events", params={"stream_type": "room", "stream_id": room}).json()["events"]
+    (source,) = (event["event_id"] for event in stream if event["event_type"] == "message.created")
+    assert said["stream_seq"] == 5, "the last event of the write: what was found"
+
+    def redactions(**query: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = (
+            client.get("/v1/audit/redactions", params=query).raise_for_status().json()["redactions"]
+        )
+        return rows
+
+    rows = redactions()
+    assert {row["rule_id"] for row in rows} == {"github_pat", "aws_access_key_id"}
+    assert {row["event_id"] for row in rows} == {source}
+    assert not any("a1B2c3D4" in str(row) for row in rows)
+    assert [row["rule_id"] for row in redactions(rule_id="github_pat")] == ["github_pat"]
+    assert redactions(event_id="another") == redactions(action="shadow_flagged") == redactions(stream_id="a\x00b") == []
+    first = client.get("/v1/audit/redactions", params={"limit": "1"}).json()
+    second = client.get("/v1/audit/redactions", params={"limit": "1", "cursor": first["next_cursor"]}).json()
+    assert [*first["redactions"], *second["redactions"]] == rows
+    assert second["next_cursor"] is None
+    for query, code in ({"action": "x"}, "invalid_action"), ({"stream_type": "thread"}, "invalid_stream_type"):
+        refused = client.get("/v1/audit/redactions", params=query)
+        assert (refused.status_code, refused.json()["error"]) == (400, code)
+
+
+def test_the_bus_is_documented(client: httpx.Client) -> None:
+    document = client.get("/asyncapi.json").raise_for_status().json()
+    assert document["asyncapi"] == "3.0.0"
+    assert document["channels"]["message.create"]["address"] == "agentos.cmd.{workspace_id}.message.create"
+    refs = {ref for ref in str(document).split("'") if ref.startswith("#/components/schemas/")}
+    assert {ref.rpartition("/")[2] for ref in refs} <= document["components"]["schemas"].keys()

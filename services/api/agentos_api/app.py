@@ -2,13 +2,14 @@
 
 from typing import Final
 
+import orjson
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from agentos_api import openapi, problem
+from agentos_api import asyncapi, openapi, problem
 from agentos_api.access import Access
 from agentos_api.commands import Commands
 from agentos_api.edge import Edge, MethodNotAllowed, internal_error
@@ -35,7 +36,14 @@ def build(services: Services, commands: Commands, access: Access) -> ASGIApp:
     api.state.services = services
     for router in ROUTERS:
         api.include_router(router)
-    openapi.install(api, tuple(commands.types.values()))
+    kinds = tuple(commands.types.values())
+    openapi.install(api, kinds)
+    bus = orjson.dumps(asyncapi.document(kinds, api.version))
+
+    @api.get("/asyncapi.json", include_in_schema=False)
+    async def asyncapi_document() -> Response:
+        return Response(bus, media_type="application/json")
+
     api.add_exception_handler(DomainError, _domain_error)
     api.add_exception_handler(RequestValidationError, _invalid_request)
     api.add_exception_handler(HTTPException, _http_error)
