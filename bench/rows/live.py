@@ -119,10 +119,8 @@ def _saturated(bench: Bench, stack: Stack, thread: Thread, port: int, pid: int) 
         }
         answer = children.load("fanout", spec, timeout_s=bench.seconds + 120)
         if answer["refused"] or answer["closed"]:
-            first = answer["refused"][:1]
-            raise Failed(
-                f"{name}: {len(answer['refused'])} posts were refused {first}, {answer['closed']} clients were sent away"
-            )
+            posts = f"{len(answer['refused'])} posts were refused {answer['refused'][:1]}"
+            raise Failed(f"{name}: {posts}, {answer['closed']} clients were sent away")
         seen[name].append(answer)
         per_s: float = answer["per_s"]
         return per_s
