@@ -144,6 +144,28 @@ async def test_a_changed_definition_is_rebuilt_at_start(servers: tuple[str, str,
             await until(same)
 
 
+async def test_a_store_of_which_nothing_was_projected_is_rebuilt_at_start(
+    servers: tuple[str, str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, own, api, bus = servers
+    monkeypatch.setattr("agentos_projector.tables.FIRST_BACKLOG", 10)
+    history = History()
+    async with connected(owner) as db, hinting(api):
+        await insert(db, history.fill(3, 3))
+
+        async def same() -> bool:
+            return await read_rows(db) == expected_rows(history.events)
+
+        async with projecting(own, bus) as projector:
+            await until(same)
+            # All by the rebuild: the live consumer found nothing left to do.
+            await until(lambda: projector.attached)
+            assert await _has(db, "proj_messages_words")
+        async with projecting(own, bus) as projector:
+            await until(lambda: projector.attached)
+            assert await same()
+
+
 async def test_only_one_at_a_time(servers: tuple[str, str, str, str]) -> None:
     owner, own, _, _ = servers
     async with connected(owner) as db:

@@ -190,7 +190,7 @@ class _Rebuild:
                 while left:
                     left = (await consumer.apply(left)).left
 
-        self._total = await control.fetchval("select coalesce(sum(seq), 0)::bigint from evt_stream_heads")
+        self._total = await control.fetchval(tables.SQL["events"])
         async with asyncio.TaskGroup() as group:
             group.create_task(read())
             for worker in workers:

@@ -20,6 +20,8 @@ log = structlog.get_logger("agentos.projector")
 
 PREFIX: Final = "proj"
 SQL: Final = statements.load("agentos_projector", "tables.sql")
+#: A store with more events than this, of which nothing was projected yet, is projected faster by a rebuild.
+FIRST_BACKLOG: Final = 50_000
 _INDEX_NAME: Final = re.compile(r"create index concurrently if not exists (\w+)")
 
 #: Plans must stay index scans over the given ranges, however the table has grown since they were made. A projection is
@@ -65,6 +67,8 @@ async def prepare(connection: Connection, projections: Sequence[Projection]) -> 
         if known is not None or await connection.fetchval(SQL["has_progress"]):
             log.info("projections_changed", missing=sorted(missing))
             return False
+        if await connection.fetchval(SQL["events"]) > FIRST_BACKLOG:
+            return False
         for projection in projections:
             if projection.table in missing:
                 await create(connection, projection)
@@ -85,8 +89,9 @@ async def build_search_indexes(connection: Connection, projections: Sequence[Pro
     """
     wanted = {
         match.group(1): text
-        for text in (projection.ddl("search") for projection in projections)
-        if text is not None and (match := _INDEX_NAME.search(text))
+        for projection in projections
+        for text in (projection.ddl("search") or "").split(";")  # each alone: "concurrently" allows no transaction
+        if (match := _INDEX_NAME.search(text))
     }
     rows = await connection.fetch(SQL["index_states"], list(wanted))
     if {row["relname"] for row in rows if row["indisvalid"]} == set(wanted):

@@ -19,6 +19,9 @@ on conflict (only_row) do update set fingerprint = excluded.fingerprint, since =
 -- name: has_progress
 select exists (select from proj_checkpoints where seq > 0)
 
+-- name: events
+select coalesce(sum(seq), 0)::bigint from evt_stream_heads
+
 -- name: missing_tables
 select name from unnest($1::text[]) as name where to_regclass('proj.' || quote_ident(name)) is null
 

@@ -4,6 +4,7 @@ FastStream's own batch subscriber collects until a batch is full or its time-out
 all of it; and it ends for good when the stream or the consumer is deleted. This one differs in how it pulls, only:
 
 - One pull request stays open and is renewed before it runs dry. What arrived is handed over at once, as one batch.
+- A batch whose handler failed is nacked, so it comes again at once: the next pull waits, longer with every failure.
 - The server's idle heartbeats are the watchdog: silence, a deleted consumer or a reconnect means attaching anew, which
   makes the consumer where it is missing. :attr:`HintSubscriber.on_change` lets the owner look for what was lost.
 """
@@ -20,6 +21,7 @@ import orjson
 import structlog
 from faststream.message import StreamMessage
 from faststream.nats.subscriber.usecases import BatchPullStreamSubscriber
+from faststream.response import Response
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
@@ -38,6 +40,8 @@ _HEARTBEAT: Final = "100"
 _CONFLICT: Final = "409"
 _NO_RESPONDERS: Final = "503"
 _STATUS: Final = "Status"
+#: JetStream's error codes: consumer create, name already in use, already exists.
+_CANNOT_BE_CHANGED: Final = frozenset({10012, 10013, 10148})
 
 
 class _Detached(Exception):
@@ -60,6 +64,7 @@ class HintSubscriber(BatchPullStreamSubscriber):
         self._signal = asyncio.Event()
         self._attached = False
         self._again = False
+        self._failed = False
 
     @property
     def attached(self) -> bool:
@@ -113,10 +118,13 @@ class HintSubscriber(BatchPullStreamSubscriber):
         """Make the consumer, or find it as it is. A stream that does not exist yet is an error to wait on."""
         try:
             await self.jetstream.add_consumer(self.stream.name, self.config)
-        except nats.js.errors.BadRequestError as error:
-            # It exists with settings that cannot be changed. Its position is worth nothing to us: make it anew.
-            log.warning("consumer_made_anew", durable=self.config.durable_name, why=str(error))
-            await self.jetstream.delete_consumer(self.stream.name, self.config.durable_name or "")
+        except nats.js.errors.APIError as error:
+            if error.err_code not in _CANNOT_BE_CHANGED:
+                raise
+            # It exists with other settings. Its position is worth nothing to us: make it anew.
+            log.warning("consumer_made_anew", durable=self.config.durable_name, why=error.description)
+            with contextlib.suppress(nats.js.errors.NotFoundError):
+                await self.jetstream.delete_consumer(self.stream.name, self.config.durable_name or "")
             await self.jetstream.add_consumer(self.stream.name, self.config)
 
     async def _on_message(self, message: Msg) -> None:
@@ -151,12 +159,27 @@ class HintSubscriber(BatchPullStreamSubscriber):
                     batch.append(message)
                 elif status in (_CONFLICT, _NO_RESPONDERS):
                     raise _Detached(f"{status} {message.headers.get('Description', '') if message.headers else ''}")
-                elif status != _HEARTBEAT:
+                elif status == _HEARTBEAT:
+                    backoff.reset()
+                else:
                     asked = 0  # the request ran out of time or was cut short
-            backoff.reset()
-            if batch:
-                asked -= len(batch)
-                await self.consume(batch)
+            if not batch:
+                continue
+            asked -= len(batch)
+            self._failed = False
+            await self.consume(batch)
+            if self._failed:
+                await asyncio.sleep(backoff.next_s())  # noqa: TID251 - of FastStream's task, which knows no Clock
+            else:
+                backoff.reset()
+
+    async def process_message(self, msg: list[Msg]) -> Response:
+        """FastStream nacks and logs what this raises, and tells nobody: so it is noted here."""
+        try:
+            return await super().process_message(msg)
+        except Exception:
+            self._failed = True
+            raise
 
 
 async def _unsubscribe(subscription: Subscription) -> None:

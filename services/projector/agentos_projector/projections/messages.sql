@@ -22,11 +22,11 @@ create table {table} (
 -- name: indexes
 alter table {table} add primary key (message_id);
 -- GET /v1/threads/{id}/messages: a thread's messages, newest first.
-create index {table}_newest on {table} (thread_id, created_at desc, stream_seq desc);
--- GET /v1/search for words that many messages hold: walk from the last changed one until the page is full.
-create index {table}_changed on {table} (workspace_id, updated_at desc, message_id desc)
+create index {table}_newest on {table} (thread_id, created_at desc, stream_seq desc)
 
 -- name: search
+-- GET /v1/search for words that many messages hold: walk from the last changed one until the page is full.
+create index concurrently if not exists {table}_changed on {table} (workspace_id, updated_at desc, message_id desc);
 -- GET /v1/search for words that few messages hold. Inserts only queue (25 us a message instead of 300); the projector
 -- itself works the queue off beside the live path, long before its limit (64 MB) would make an insert do so.
 create index concurrently if not exists {table}_words on {table} using gin (content_md gin_trgm_ops)

@@ -3,8 +3,8 @@
 One ``.sql`` file beside one ``.py`` file per noun. Its statements:
 
 - ``table`` makes the table ``{table}``; ``indexes`` makes its key and what its readers need, which a rebuild does when
-  the rows are in (so a noun whose statements update must have its key in ``table``); ``search`` (optional) makes an
-  index that only makes reading faster and costs much to build, which a rebuild does after the switch.
+  the rows are in (so a noun whose statements update must have its key in ``table``); ``search`` (optional) makes
+  indexes that only make reading faster and cost much to build, which a rebuild does after the switch.
 - every other one applies events. It reads them from ``{events}`` (all columns of ``evt_events``, each stream in order)
   and runs when an event of its types is among them. Statements run in the order in which the projection lists them.
 
