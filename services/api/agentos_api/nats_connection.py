@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 from nats.aio.client import Client
-from nats.errors import SlowConsumerError
+from nats.errors import Error, SlowConsumerError
 
 from agentos_shared.host import logging as logs
 
@@ -22,6 +22,10 @@ PING_INTERVAL_S: Final = 5
 PENDING_BYTES: Final = 16 * 1024 * 1024
 
 
+class HandshakeFailed(Error):
+    """A server answered, and did not take us in: wrong credentials, or it went away in that moment."""
+
+
 async def connect(url: str, *, name: str = "agentos-api", client: Client | None = None) -> Client:
     """Connect to NATS; from then on the client reconnects for ever, by itself.
 
@@ -29,12 +33,19 @@ async def connect(url: str, *, name: str = "agentos-api", client: Client | None 
         url: ``nats://user:password@host:port``.
         client: a new one, which may be subscribed with already: what is asked of it waits for the server.
 
-    Does not return before the server answers: bound it, or let it run beside. Cancelled, it leaves nothing.
+    Does not return before a server answers: bound it, or let it run beside. Cancelled, it leaves nothing.
+
+    Raises:
+        HandshakeFailed: start again with a new client. This one would go on trying, and has dropped without a word
+            what it was subscribed to.
     """
     client = client or Client()
     server = logs.mask_url(url)
+    connected = False
 
     async def on_error(error: Exception) -> None:
+        if not connected and client.is_connecting:
+            raise HandshakeFailed(f"{server}: {type(error).__name__}: {error}") from error
         # A subscriber that lags has its own fallback, and each failed attempt to reconnect is no news.
         expected = not client.is_connected or isinstance(error, SlowConsumerError)
         say = log.debug if expected else log.warning
@@ -68,4 +79,5 @@ async def connect(url: str, *, name: str = "agentos-api", client: Client | None 
     except BaseException:
         await client.close()
         raise
+    connected = True
     return client
