@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 from nats.aio.client import Client
-from nats.errors import Error, SlowConsumerError
+from nats.errors import ConnectionClosedError, Error, OutboundBufferLimitError, SlowConsumerError
 
 from agentos_shared.host import logging as logs
 
@@ -81,3 +81,20 @@ async def connect(url: str, *, name: str = "agentos-api", client: Client | None 
         raise
     connected = True
     return client
+
+
+async def send(client: Client, commands: bytes) -> None:
+    """Send protocol commands as they are.
+
+    The client has no bulk publish; this is what its ``publish`` ends with, for a whole burst at once (the lock pins the
+    version, and the relay's tests would notice a change).
+
+    Raises:
+        ConnectionClosedError: the client is closed. OutboundBufferLimitError: it is not connected.
+    """
+    if client.is_closed:
+        raise ConnectionClosedError
+    if not client.is_connected:
+        raise OutboundBufferLimitError
+    await client._send_command(commands)
+    await client._flush_pending()
