@@ -12,3 +12,12 @@ ROOT = Path(__file__).parents[2]
 def test_generated_file_is_up_to_date(generator: str) -> None:
     module = run_path(str(ROOT / generator))
     assert module["TARGET"].read_text(encoding="utf-8") == module["text"](), "run `make docs`"
+
+
+def _pins(lock: Path) -> set[str]:
+    return {line.split()[0] for line in lock.read_text(encoding="ascii").splitlines() if "==" in line.partition(";")[0]}
+
+
+@pytest.mark.parametrize("lock", ["requirements-image.lock", "requirements-build.lock"])
+def test_image_gets_the_versions_that_are_tested(lock: str) -> None:
+    assert _pins(ROOT / "deploy" / lock) <= _pins(ROOT / "requirements.lock"), "run `make lock`"
