@@ -110,7 +110,7 @@ async def _rebuild(settings: runtime_settings.Settings, progress: Progress, bar:
     try:
         async with _database(settings) as url:
             return await rebuilding.rebuild(url, on_progress=show)
-    except (rebuilding.RebuildRunning, rebuilding.SwitchBlocked) as error:
+    except rebuilding.RebuildError as error:
         raise RuntimeFailure(f"{error}. Try again later.") from error
 
 

@@ -42,16 +42,25 @@ MAX_PASSES: Final = 10
 SWITCH_TRIES: Final = 40
 #: What passes by itself is waited for this long; a lost connection ends the rebuild, which can simply be started again.
 PATIENCE_S: Final = 10.0
+_FROM_DATABASE: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 Phase = Literal["copy", "catch_up", "switch", "search_index", "done"]
 
 
-class RebuildRunning(Exception):
+class RebuildError(Exception):
+    """The rebuild did not come to its end; the message says what that means."""
+
+
+class RebuildRunning(RebuildError):
     """Another process rebuilds the projections right now."""
 
 
-class SwitchBlocked(Exception):
+class SwitchBlocked(RebuildError):
     """Readers or long transactions did not let go of the live tables; nothing was changed."""
+
+
+class RebuildInterrupted(RebuildError):
+    """The database went away or refused a statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +137,19 @@ class _Rebuild:
         self._phase: Phase = "copy"
         self._done = 0
         self._total = 0
+        self.connected = False
+        self.switched = False
 
     async def run(self) -> Rebuilt:
         async with self._session() as control:
+            self.connected = True
             if not await control.fetchval(tables.SQL["try_hold_rebuild"]):
                 raise RebuildRunning("another process rebuilds the projections right now")
             await self._drop_shadows(control)
             await self._create_shadows(control)
             await self._copy(control)
             streams, parked = await self._switch_patiently(control)
+            self.switched = True
             to_switch = self._elapsed()
             self._enter("search_index")
             await tables.build_search_indexes(control, self._projections)
@@ -161,7 +174,7 @@ class _Rebuild:
             workers = [self._consumer(connection) for connection in (first, second)]
             await self._pass(control, workers)
             for projection in self._projections:
-                await control.execute(projection.ddl("indexes", SUFFIX) or "")
+                await control.execute(projection.ddl("indexes", SUFFIX))
                 await control.execute(f"analyze {projection.table}{SUFFIX}")
             await control.execute(f"analyze proj_checkpoints{SUFFIX}")
             self._enter("catch_up")
@@ -332,5 +345,17 @@ async def rebuild(
     Raises:
         RebuildRunning: another process is at it.
         SwitchBlocked: the live tables stayed in use.
+        RebuildInterrupted: the database went away or refused something on the way.
+        OSError, asyncpg.PostgresError, SchemaMissing: as :func:`tables.open_session`, before anything was done.
     """
-    return await _Rebuild(url, projections, on_progress, clock, rng).run()
+    work = _Rebuild(url, projections, on_progress, clock, rng)
+    try:
+        return await work.run()
+    except (*_FROM_DATABASE, ExceptionGroup) as error:
+        cause: BaseException = error
+        while isinstance(cause, ExceptionGroup):  # of the workers, which fail together
+            cause = cause.exceptions[0]
+        if not work.connected or not isinstance(cause, _FROM_DATABASE):
+            raise
+        left = "the projector builds the search indexes" if work.switched else "the live tables are as they were"
+        raise RebuildInterrupted(f"{type(cause).__name__}: {cause}; {left}") from cause

@@ -79,7 +79,7 @@ async def prepare(connection: Connection, projections: Sequence[Projection]) -> 
 async def create(connection: Connection, projection: Projection, suffix: str = "", *, indexes: bool = True) -> None:
     """Make the table of a projection, with what its readers need."""
     for name in ("table", "indexes") if indexes else ("table",):
-        await connection.execute(projection.ddl(name, suffix) or "")
+        await connection.execute(projection.ddl(name, suffix))
 
 
 async def build_search_indexes(connection: Connection, projections: Sequence[Projection]) -> list[str]:
@@ -90,7 +90,7 @@ async def build_search_indexes(connection: Connection, projections: Sequence[Pro
     wanted = {
         match.group(1): text
         for projection in projections
-        for text in (projection.ddl("search") or "").split(";")  # each alone: "concurrently" allows no transaction
+        for text in projection.search_indexes()
         if (match := _INDEX_NAME.search(text))
     }
     rows = await connection.fetch(SQL["index_states"], list(wanted))

@@ -50,10 +50,14 @@ class Projection:
     sql: Mapping[str, str] = field(repr=False)
     applies: Mapping[str, frozenset[str]]
 
-    def ddl(self, name: str, suffix: str = "") -> str | None:
-        """``table``, ``indexes`` or ``search``, for the live table or one with a suffix; None where there is none."""
-        text = self.sql.get(name)
-        return None if text is None else text.replace("{table}", self.table + suffix)
+    def ddl(self, name: str, suffix: str = "") -> str:
+        """``table`` or ``indexes``, for the live table or one with a suffix."""
+        return self.sql[name].replace("{table}", self.table + suffix)
+
+    def search_indexes(self) -> list[str]:
+        """The statements of ``search``, each by itself: an index that is built concurrently allows no transaction."""
+        text = _COMMENT.sub("", self.sql.get("search", "")).replace("{table}", self.table)
+        return [statement.strip() for statement in text.split(";") if statement.strip()]
 
     def steps(self, suffix: str = "") -> list[tuple[frozenset[str], str]]:
         """The statements that apply events, in order, each with its types; the ranges are their four parameters."""
