@@ -6,6 +6,7 @@ import http.client
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import psutil
 from agentos_runtime.datadir import DataDir
 from agentos_runtime.supervisor import read_status
 from bench.bench import Bench
-from bench.children import Failed, server, wait_until
+from bench.children import Failed, server
 
 CLI: Final = [sys.executable, "-P", "-m", "agentos_cli"]
 BULK: Final = 500
@@ -103,13 +104,21 @@ class Stack:
         """The owner's URL of another database on the same server."""
         return urlunsplit(urlsplit(self.postgres_url)._replace(path=f"/{name}"))
 
-    def behind(self) -> int:
-        """How many streams and outbox rows are not through; 0 when nothing is left to do."""
-        return int(self.fetch(_BEHIND))
-
     def settle(self) -> None:
         """Waits until relay and projector are through, so that they take nothing from the next figure."""
-        wait_until(lambda: self.behind() == 0, SETTLE_S, lambda: f"{self.behind()} streams or outbox rows are left")
+        asyncio.run(_settle(self.postgres_url))
+
+
+async def _settle(url: str) -> None:
+    connection = await asyncpg.connect(url, timeout=10, command_timeout=60)
+    try:
+        deadline = time.monotonic() + SETTLE_S
+        while left := await connection.fetchval(_BEHIND):
+            if time.monotonic() > deadline:
+                raise Failed(f"{left} outbox rows and streams were still left after {SETTLE_S:.0f} s")
+            await asyncio.sleep(0.05)
+    finally:
+        await connection.close()
 
 
 async def _fetch(url: str, query: str) -> Any:
