@@ -46,25 +46,34 @@ MIN_SPLIT: Final = 16
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 MAX_TRIES: Final = 8
 
-SECONDS: Final = metrics.histogram("append_seconds", "From submission to commit.")
+SECONDS: Final = metrics.histogram("append_seconds", "From submission to commit: the longest of each batch.")
 BATCH: Final = metrics.histogram("append_batch_events", "Events of a group commit.", buckets=metrics.BATCH_BUCKETS)
 APPENDED: Final = metrics.counter("append_events", "Events committed to the store.")
 RETRIED: Final = metrics.counter("append_retries", "Batches that were decided anew on locked heads.")
 
 
-class Committed(NamedTuple):
+class Committed:
     """An event that has just been committed, as the relay and the live hub take it.
 
     Args:
-        json: its envelope, encoded once for everybody.
         position: its row of the outbox.
         traceparent: W3C, of the request that caused it.
     """
 
-    event: Event
-    json: bytes
-    position: int
-    traceparent: str | None
+    __slots__ = ("_json", "event", "position", "traceparent")
+
+    def __init__(self, event: Event, position: int, traceparent: str | None) -> None:
+        self.event = event
+        self.position = position
+        self.traceparent = traceparent
+        self._json: bytes | None = None
+
+    @property
+    def json(self) -> bytes:
+        """The event's envelope: encoded once for everybody, when the first one asks."""
+        if self._json is None:
+            self._json = self.event.envelope_json()
+        return self._json
 
 
 Listener = Callable[[Sequence[Committed]], None]
@@ -229,9 +238,9 @@ class Appender:
         while self._queue:
             if ahead is None:
                 ahead = _Batch(Draft(self._cache, {}, {}, self._time(), new_event_id, base=running.draft))
-            if len(ahead.draft.events) >= MAX_BATCH or ahead.size >= MAX_BATCH_BYTES:
+            elif len(ahead.draft.events) >= MAX_BATCH or ahead.size >= MAX_BATCH_BYTES:
                 break
-            if not all(ahead.draft.knows(part) for part in _parts([self._queue[0]])):
+            if not ahead.draft.knows(self._queue[0].submission):
                 break
             waiting = self._queue.popleft()
             if not waiting.future.done():
@@ -318,20 +327,19 @@ class Appender:
 
     def _finish(self, batch: _Batch, positions: Sequence[int]) -> None:
         batch.draft.settle()
-        now = time.perf_counter()
         for waiting, answer in zip(batch.waiting, batch.answers, strict=True):
             if not waiting.future.done():
                 waiting.future.set_result(answer)
-            SECONDS.observe(now - waiting.since)
             if waiting.span is not None:
                 waiting.span.close()
         events = batch.draft.events
         if not events:
             return
+        SECONDS.observe(time.perf_counter() - batch.waiting[0].since)
         APPENDED.inc(len(events))
         BATCH.observe(len(events))
         committed = [
-            Committed(event, event.envelope_json(), position, traceparent)
+            Committed(event, position, traceparent)
             for event, position, traceparent in zip(events, positions, batch.draft.traceparents, strict=True)
         ]
         for listener in self._listeners:

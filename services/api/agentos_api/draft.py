@@ -112,11 +112,17 @@ class Draft:
         self.entries[new.entity_id] = (new.stream, advance(entry, event))
         return event
 
-    def knows(self, part: Part) -> bool:
-        """Whether this part can be decided without reading anything."""
-        return (part.fresh_stream or self._known_head(part.stream) is not None) and all(
-            self._known_entry(part.stream, entity_id) is not None for entity_id in part.reads
-        )
+    def knows(self, submission: Submission) -> bool:
+        """Whether a submission can be decided without reading anything."""
+        for part in submission.parts:
+            if isinstance(part, Refused):
+                continue
+            if self._known_head(part.stream) is None and not part.fresh_stream:
+                return False
+            for entity_id in part.reads:
+                if self._known_entry(part.stream, entity_id) is None:
+                    return False
+        return True
 
     def _head(self, stream: Stream) -> Head:
         head = self.moved.get(stream)

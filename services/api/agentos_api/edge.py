@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import structlog
+from prometheus_client import Counter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agentos_api import problem
 from agentos_api.access import MAX_HEADER_BYTES, PUBLIC, Access, HeadersTooLarge, workspace_of
 from agentos_api.commands import Caller, Commands, CommandType, correlation
+from agentos_api.protocol import ANSWER
 from agentos_api.submission import Answer
 from agentos_shared.domain import ids
 from agentos_shared.domain.canonical import parse
@@ -31,6 +33,7 @@ MAX_BODY: Final = 1024 * 1024
 MAX_BULK_BODY: Final = 8 * 1024 * 1024
 BODY_S: Final = 30.0
 BULK_PATH: Final = "/v1/commands"
+_WORKSPACE_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 _TRACE_ID = re.compile(rb"[A-Za-z0-9._:-]{8,128}")
 
 SECONDS: Final = metrics.histogram(
@@ -98,6 +101,9 @@ class Edge:
         self._streams = streams
         self._routes = {_pattern(kind.path): kind for kind in commands.types.values()}
         self._read_patterns = {_pattern(path) for path in read_paths}
+        # Children are held: looking one up by its labels costs as much as all the rest of a metric.
+        self._seconds = {name: SECONDS.labels(name) for name in (*commands.types, "bulk", "read", "other")}
+        self._counters: dict[tuple[str, int], Counter] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -121,18 +127,24 @@ class Edge:
                 "http.request", exchange.traceparent, {"http.route": route}, kind="server"
             ) as traceparent:
                 answer = await self._write(exchange, receive, kind, parts[3] if len(parts) > 4 else None, traceparent)
-            await _respond(send, exchange, answer, [])
-            REQUESTS.labels(route, str(answer.status)).inc()
+            await _respond(send, exchange, answer)
+            self._count(route, answer.status)
         except DomainError as error:
             await respond_problem(send, exchange, error)
-            REQUESTS.labels(route, str(error.status)).inc()
+            self._count(route, error.status)
         except Exception:
             log.exception("request_failed", route=route, request_id=exchange.request_id.decode())
             await respond_problem(send, exchange, internal_error(exchange.request_id))
-            REQUESTS.labels(route, "500").inc()
+            self._count(route, 500)
         finally:
             if route != "stream":
-                SECONDS.labels(route).observe(time.perf_counter() - started)
+                self._seconds[route].observe(time.perf_counter() - started)
+
+    def _count(self, route: str, status: int) -> None:
+        counter = self._counters.get((route, status))
+        if counter is None:
+            counter = self._counters[route, status] = REQUESTS.labels(route, str(status))
+        counter.inc()
 
     async def _write(
         self, exchange: Exchange, receive: Receive, kind: CommandType | None, parent_id: str | None, traceparent: str
@@ -214,7 +226,7 @@ class Edge:
 
 async def respond_problem(send: Send, exchange: Exchange, error: DomainError) -> None:
     """Send an error as a problem document."""
-    extra = [(name.encode(), value.encode()) for name, value in problem.headers(error).items()]
+    extra = b"".join(f"{name}: {value}\r\n".encode() for name, value in problem.headers(error).items())
     await _respond(send, exchange, problem.answer(error, exchange.path), extra)
 
 
@@ -225,17 +237,27 @@ def internal_error(request_id: bytes) -> InternalError:
     )
 
 
-async def _respond(send: Send, exchange: Exchange, answer: Answer, extra: Headers) -> None:
-    kind = b"application/json" if answer.status < 400 else problem.CONTENT_TYPE.encode()
-    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(answer.body)), *extra, *_stamp(exchange)]
+async def _respond(send: Send, exchange: Exchange, answer: Answer, extra: bytes = b"") -> None:
+    method = exchange.scope["method"]
+    lines = [
+        b"content-type: %b\r\ncontent-length: %d\r\n"
+        % (b"application/json" if answer.status < 400 else problem.CONTENT_TYPE.encode(), len(answer.body)),
+        *(b"%b: %b\r\n" % header for header in _stamp(exchange)),
+        extra,
+    ]
     if answer.replayed:
-        headers.append((b"idempotency-replayed", b"true"))
+        lines.append(b"idempotency-replayed: true\r\n")
     if answer.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
+        lines.append(b"www-authenticate: Bearer\r\n")
     if answer.status == 405:
-        headers.append((b"allow", b"POST" if exchange.scope["method"] != "POST" else b"GET"))
+        lines.append(b"allow: POST\r\n" if method != "POST" else b"allow: GET\r\n")
+    head, body = b"".join(lines), b"" if method == "HEAD" else answer.body
+    whole = exchange.scope.get("extensions", {}).get(ANSWER)
+    if whole is not None and whole(answer.status, head, body):
+        return
+    headers = [tuple(line.split(b": ", 1)) for line in head.split(b"\r\n") if line]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if exchange.scope["method"] == "HEAD" else answer.body})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _check_head(headers: Headers) -> None:
@@ -266,7 +288,7 @@ def _stamp(exchange: Exchange) -> Headers:
         (b"x-content-type-options", b"nosniff"),
     ]
     workspace = exchange.headers.get(b"x-workspace-id")
-    if workspace is not None and len(workspace) <= 64:
+    if workspace is not None and _WORKSPACE_ID.fullmatch(workspace):
         stamp.append((b"x-workspace-id", workspace))
     return stamp
 

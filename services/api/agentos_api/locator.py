@@ -9,10 +9,13 @@ from typing import Final
 import asyncpg
 
 from agentos_api.appender import Committed
+from agentos_shared.domain.catalog import AGGREGATES
 from agentos_shared.domain.envelope import Stream
 from agentos_shared.store.reader import SQL
 
 MAX_KNOWN: Final = 100_000
+#: Kinds of entities that others are found by: whatever something later decides on.
+_PARENTS: Final = frozenset(name for name, aggregate in AGGREGATES.items() if aggregate.kept)
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -53,7 +56,7 @@ class Locator:
     def on_commit(self, batch: Sequence[Committed]) -> None:
         """Note where new entities live, from their first events."""
         for event in (committed.event for committed in batch):
-            if event.entity_version == 1:
+            if event.entity_version == 1 and event.entity_type in _PARENTS:
                 self._remember(event.entity_id, Location(event.entity_type, event.workspace_id, event.stream))
 
     def _remember(self, entity_id: str, location: Location) -> None:
