@@ -247,3 +247,24 @@ async def test_a_lost_connection_ends_it_and_leaves_the_live_tables(
             await rebuild(own, on_progress=on_progress)
         await task
         assert await read_rows(db) == before
+
+
+async def test_an_index_half_built_is_built_anew(servers: tuple[str, str, str, str]) -> None:
+    owner, own, api, bus = servers
+    async with connected(owner) as db, hinting(api):
+        await insert(db, History().fill(1, 1))
+        await rebuild(own)
+        await db.execute(
+            "update pg_index set indisvalid = false where indexrelid = 'proj.proj_messages_words'::regclass"
+        )
+        await db.execute("drop index proj.proj_messages_changed")
+        valid = (
+            "select bool_and(indisvalid) and count(*) = 4 from pg_index where indrelid = 'proj.proj_messages'::regclass"
+        )
+
+        async def mended() -> bool:
+            return bool(await db.fetchval(valid))
+
+        assert not await mended()
+        async with projecting(own, bus):
+            await until(mended)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from agentos_projector import tables
 from agentos_projector.apply import Applier
@@ -13,6 +14,8 @@ from agentos_shared.contracts.positions import Range, StreamKey
 from agentos_shared.host.lifecycle import CLOCK, RNG, Clock, Rng
 from agentos_shared.store.checkpoints import Checkpoints, ConnectionStore, Parked
 from agentos_shared.store.reader import Connection
+
+MAX_RETRIED: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +94,9 @@ async def retry(
 
     Args:
         connection: from :func:`agentos_projector.tables.open_session`. The projector may run meanwhile.
-        streams: which; None for all.
+        streams: which; None for all (at most 100,000 at a time).
     """
-    parked = [stopped.key for stopped in await Checkpoints(tables.PREFIX).list_parked(connection)]
+    parked = [stopped.key for stopped in await Checkpoints(tables.PREFIX).list_parked(connection, MAX_RETRIED)]
     chosen = parked if streams is None else [key for key in streams if key in set(parked)]
     consumer = Consumer(
         "projector_retry",

@@ -40,6 +40,11 @@ CHUNK_EVENTS: Final = 20_000
 TAIL_EVENTS: Final = 2000
 MAX_PASSES: Final = 10
 SWITCH_TRIES: Final = 40
+#: Readers queue behind the switch while it waits for the live tables, so it waits shortly. If that does not help, then
+#: for longer than ``deadlock_timeout`` (1 s), since only that makes an autovacuum of these tables step aside.
+SHORT_TRIES: Final = 5
+SHORT_WAIT_MS: Final = 100
+LONG_WAIT_MS: Final = 1500
 #: What passes by itself is waited for this long; a lost connection ends the rebuild, which can simply be started again.
 PATIENCE_S: Final = 10.0
 _FROM_DATABASE: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
@@ -226,15 +231,15 @@ class _Rebuild:
     async def _switch_patiently(self, control: Connection) -> tuple[int, int]:
         self._enter("switch")
         backoff = Backoff(0.05, 1.0, rng=self._rng)
-        for _ in range(SWITCH_TRIES):
+        for tried in range(SWITCH_TRIES):
             try:
-                return await self._switch(control)
+                return await self._switch(control, SHORT_WAIT_MS if tried < SHORT_TRIES else LONG_WAIT_MS)
             except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
                 log.debug("switch_waits", error=str(error))
                 await self._clock.sleep(backoff.next_s())
         raise SwitchBlocked("the live tables stayed in use; nothing was changed, try again at a quieter time")
 
-    async def _switch(self, control: Connection) -> tuple[int, int]:
+    async def _switch(self, control: Connection, wait_ms: int) -> tuple[int, int]:
         """One transaction. Returns the streams and the parked streams."""
         live = Checkpoints(tables.PREFIX)
         names = [live.checkpoints, live.parked, *(p.table for p in self._projections)]
@@ -246,8 +251,8 @@ class _Rebuild:
                 await control.execute(f"set local lock_timeout = '2s'; lock table {live.checkpoints} in exclusive mode")
                 await self._consumer(control).reconcile()
                 failpoint("rebuild.before_switch")
-                # Readers queue behind this wait, so it is short, and shorter than what detects a deadlock with one.
-                await control.execute("set local lock_timeout = '100ms'")
+                # In the order in which readers lock: checkpoints first.
+                await control.execute(f"set local lock_timeout = {wait_ms}")
                 present = await self._present(control, names)
                 await control.execute(f"lock table {', '.join(present)} in access exclusive mode")
                 await control.execute(f"drop table {', '.join(present)}")
@@ -286,13 +291,7 @@ class _Rebuild:
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[Connection]:
-        connection = await tables.open_session(
-            self._url,
-            statement_timeout="0",
-            lock_timeout="0",
-            idle_in_transaction_session_timeout="0",
-            maintenance_work_mem="256MB",
-        )
+        connection = await tables.open_session(self._url, **tables.UNHURRIED, maintenance_work_mem="256MB")
         try:
             yield connection
         finally:

@@ -1,6 +1,7 @@
 """The projector as a service: connects, follows the event store, keeps its tables in shape, tells how it is."""
 
 import asyncio
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
@@ -32,6 +33,8 @@ log = structlog.get_logger("agentos.projector")
 NAME: Final = "projector"
 HINT_BATCH: Final = 1000
 MAINTENANCE_S: Final = 5.0
+#: Every how many turns of maintenance indexes are looked at while nothing is applied.
+INDEX_TURNS: Final = 12
 #: Spans for one batch: enough for whoever looks at single requests, bounded for floods.
 MAX_SPANS: Final = 32
 
@@ -74,7 +77,7 @@ class Projector:
             if not current:
                 await self._rebuild(url)
             tasks.spawn("reconcile", consumer.reconcile_forever)
-            tasks.spawn("maintenance", lambda: self._maintain(pool), on_crash="restart")
+            tasks.spawn("maintenance", lambda: self._maintain(url), on_crash="restart")
             tasks.spawn("bus", lambda: self._follow_bus(consumer, shutdown))
             await shutdown.wait_or_crash(tasks)
         finally:
@@ -163,13 +166,17 @@ class Projector:
             except RebuildRunning:
                 await self._clock.sleep(1.0)
 
-    async def _maintain(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
-        while True:
-            async with pool.acquire() as connection:
-                await tables.build_search_indexes(connection, PROJECTIONS)
-                if self._applied:
-                    self._applied = False
+    async def _maintain(self, url: str) -> None:
+        """Build search indexes that are missing, and work off their queues, on a connection of its own."""
+        for turn in itertools.count():
+            if self._applied or turn % INDEX_TURNS == 0:
+                self._applied = False
+                connection = await tables.open_session(url, **tables.UNHURRIED)
+                try:
+                    await tables.build_search_indexes(connection, PROJECTIONS)
                     await tables.clean_pending(connection)
+                finally:
+                    await connection.close(timeout=2)
             await self._clock.sleep(MAINTENANCE_S * (0.9 + 0.2 * self._rng.random()))
 
     # --- how it is ---------------------------------------------------------------------------------------------------

@@ -35,6 +35,9 @@ SESSION: Final = {
     "jit": "off",
 }
 
+#: For work on whole tables: beside :data:`SESSION`, without the time-outs that the role has.
+UNHURRIED: Final = {"statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+
 
 class SchemaMissing(Exception):
     """The database has no schema ``proj`` yet: its migrations have not run."""
@@ -85,7 +88,8 @@ async def create(connection: Connection, projection: Projection, suffix: str = "
 async def build_search_indexes(connection: Connection, projections: Sequence[Projection]) -> list[str]:
     """Build the search indexes that are missing, without blocking writers. Returns the names of those built.
 
-    Another process that builds is left to it. What a killed one left half done is dropped first.
+    Another process that builds is left to it. What a killed one left half done is dropped first. It may take minutes,
+    and waits for transactions that are older: the connection must have no time-outs (:data:`UNHURRIED`).
     """
     wanted = {
         match.group(1): text
@@ -106,7 +110,6 @@ async def build_search_indexes(connection: Connection, projections: Sequence[Pro
         for name, text in wanted.items():
             if states.get(name):
                 continue
-            await connection.execute("set statement_timeout = 0; set lock_timeout = 0")
             if name in states:
                 await connection.execute(f"drop index concurrently {name}")
             await connection.execute(text)
@@ -114,7 +117,6 @@ async def build_search_indexes(connection: Connection, projections: Sequence[Pro
             log.info("index_built", index=name)
     finally:
         if not connection.is_closed():
-            await connection.execute("reset statement_timeout; reset lock_timeout")
             await connection.fetchval(SQL["release_indexes"])
     return built
 
