@@ -35,6 +35,8 @@ async def test_a_message_carries_the_envelope_and_its_headers(line: Line) -> Non
 
 
 async def test_the_stream_has_the_settings_of_the_contract(line: Line) -> None:
+    await line.store.append("room_a")
+    await line.drained()
     config = (await line.bus.js.stream_info(subjects.EVENTS_STREAM)).config
     assert (config.subjects, config.max_consumers, config.duplicate_window) == (["agentos.evt.>"], 256, 120)
     assert (str(config.storage), str(config.discard), config.num_replicas, config.allow_direct) == (
