@@ -145,3 +145,12 @@ def waiting(postgres: Postgres) -> int:
             await connection.close()
 
     return asyncio.run(count())
+
+
+def test_a_nearly_full_disk_leaves_reads_only(start: Start, mortal_nats: MortalNats, tmp_path: Path) -> None:
+    api = start(mortal_nats.url, {"AGENTOS_DISK_PATH": str(tmp_path), "AGENTOS_DISK_LOW_MB": str(2**40)})
+    api.wait_up()
+    wait_until(lambda: httpx.post(f"{api.url}/v1/rooms", json={"title": "Ops"}).status_code == 507, 10, api.log)
+    refused = httpx.post(f"{api.url}/v1/commands", json={"commands": [{"type": "room.create", "body": {"title": "t"}}]})
+    assert (refused.status_code, refused.json()["error"]) == (507, "disk_nearly_full")
+    assert httpx.get(f"{api.url}/v1/events").status_code == 200

@@ -84,6 +84,7 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
                 "AGENTOS_HOST": settings.host,
                 "AGENTOS_PORT": str(api_port),
                 "AGENTOS_LOCAL_TOKEN_FILE": str(data.local_token),
+                "AGENTOS_DISK_PATH": str(data.root),
             },
         ),
         service_spec(

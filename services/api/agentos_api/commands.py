@@ -81,8 +81,11 @@ class Caller(NamedTuple):
 class Commands:
     """Runs commands for this process."""
 
-    def __init__(self, appender: Appender, locator: Locator, types: Sequence[CommandType]) -> None:
+    def __init__(
+        self, appender: Appender, locator: Locator, types: Sequence[CommandType], require_space: Callable[[], None]
+    ) -> None:
         self._appender = appender
+        self._require_space = require_space
         self._locator = locator
         self._gate = KeyGate()
         self.types: Mapping[str, CommandType] = {kind.name: kind for kind in types}
@@ -102,6 +105,7 @@ class Commands:
             part = await self._prepare(kind, caller, body, parent_id)
             return await self._submit([part], caller, key, size, lambda outcomes: _render(kind, outcomes[0], caller))
 
+        self._require_space()
         key = self._key(caller, body)
         return await (run() if key is None else self._gate.run(key, run))
 
@@ -121,6 +125,7 @@ class Commands:
 
             return await self._submit(parts, caller, key, size, render)
 
+        self._require_space()
         key = self._key(caller, body)
         return await (run() if key is None else self._gate.run(key, run))
 

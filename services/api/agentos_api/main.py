@@ -16,6 +16,7 @@ from agentos_api.append_store import PostgresStore, sweep_old_keys
 from agentos_api.appender import Appender
 from agentos_api.command_types import COMMAND_TYPES
 from agentos_api.commands import Commands
+from agentos_api.disk import DiskWatch
 from agentos_api.history import StoreHistory
 from agentos_api.hub import Hub
 from agentos_api.locator import Locator
@@ -65,7 +66,8 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     projected = Projected()
     services = Services(settings, pool, nats, appender, relay, hub, projected, _health(pool, nats))
     locator = Locator(pool)
-    commands = Commands(appender, locator, COMMAND_TYPES)
+    disk = DiskWatch(settings.disk_path, int(settings.disk_low_mb * 1024 * 1024))
+    commands = Commands(appender, locator, COMMAND_TYPES, disk.require_space)
     access = Access(settings, _local_token(settings))
     appender.listen(hub.on_commit)
     appender.listen(relay.on_commit)
@@ -94,6 +96,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
         tasks.spawn("appender", appender.run)
         http = tasks.spawn("http", server.serve)
         tasks.spawn("slow heads", server.close_slow_heads)
+        tasks.spawn("disk", disk.run, on_crash="restart")
         tasks.spawn("old keys", lambda: sweep_old_keys(pool), on_crash="restart")
         await shutdown.wait_or_crash(tasks)
         services.health.drain()

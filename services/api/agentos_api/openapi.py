@@ -26,6 +26,7 @@ _WRITE_PROBLEMS: Final[Mapping[int, str]] = {
     422: "The idempotency key came with another body before.",
     431: "The headers are too large.",
     503: "Try again: the store cannot be reached, or too many writes wait.",
+    507: "The disk is nearly full: only reads are served.",
 }
 _STREAM_PROBLEMS: Final = (400, 401, 403, 404, 405, 406, 431, 503)
 _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {

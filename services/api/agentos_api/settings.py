@@ -20,6 +20,8 @@ class ApiSettings(ServiceSettings):
     ] = False
     allowed_hosts: Annotated[str, Field(description="further Host names, separated by commas")] = ""
     allowed_origins: Annotated[str, Field(description="further Origins that may write, separated by commas")] = ""
+    disk_path: Annotated[Path | None, Field(description="directory of the stores, whose free space is watched")] = None
+    disk_low_mb: Annotated[float, Field(ge=0, description="free MiB below which only reads are served")] = 512
     local_token_file: Annotated[Path | None, Field(description="file with the local user's token")] = None
 
     @model_validator(mode="after")

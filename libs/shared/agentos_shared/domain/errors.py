@@ -77,6 +77,12 @@ class Contradiction(DomainError):
     status = 422
 
 
+class InsufficientStorage(DomainError):
+    """507: there is too little disk space to write."""
+
+    status = 507
+
+
 class TryLater(DomainError):
     """503: cannot be served now. Nothing was appended, or a retry with the same idempotency key is safe.
 
