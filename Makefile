@@ -59,8 +59,13 @@ fix: setup ## format, and mend what lint can mend
 bench: setup ## measure beside plain baselines (ONLY=store, ARGS="--quick --json bench/results/now.json")
 	@$(BIN)/python -m bench $(if $(ONLY),--only "$(ONLY)") $(ARGS)
 
-faults: setup ## kill every part under load, again and again (FAULT_ROUNDS=20)
-	$(BIN)/python -m pytest -q tests/faults $(ARGS)
+FAULT_ROUNDS ?= 20
+FAULT_OPS ?= 500
+FAULT_SEED ?= $(shell date +%s)
+
+faults: setup ## kill every part under load, again and again (FAULT_ROUNDS=20 FAULT_OPS=500 FAULT_SEED=)
+	FAULT_ROUNDS=$(FAULT_ROUNDS) FAULT_OPS=$(FAULT_OPS) FAULT_SEED=$(FAULT_SEED) \
+		$(BIN)/python -m pytest -q tests/faults $(ARGS)
 
 docs: setup ## write anew what is generated: docs/events.md, nats.conf of the compose stack
 	$(BIN)/python docs/generate_events.py

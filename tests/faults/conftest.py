@@ -37,14 +37,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
 
 
+#: Checks of the whole store take the longer the more is in it.
+CASES_PER_STACK = 40
+
+
 class Ward:
-    """Keeps the stack, and starts another when a case has left it in a state that it does not recover from."""
+    """Keeps the stack; starts another when a case has left it in a state that it does not recover from."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._open = ExitStack()
         self._cluster: Cluster | None = None
         self._count = 0
+        self._cases = 0
 
     def cluster(self) -> Cluster:
         if self._cluster is not None:
@@ -52,6 +57,9 @@ class Ward:
                 self._cluster.stack.wait_healthy(timeout_s=20)
             except AssertionError:
                 self.close()
+        if self._cases >= CASES_PER_STACK:
+            self.close()
+        self._cases += 1
         if self._cluster is None:
             self._count += 1
             arms = self._directory / "failpoints"
@@ -63,6 +71,7 @@ class Ward:
 
     def close(self) -> None:
         self._cluster = None
+        self._cases = 0
         self._open.close()
 
 

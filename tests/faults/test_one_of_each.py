@@ -62,6 +62,18 @@ async def test_writes_go_on_while_it_is_away(case: Case, component: str) -> None
         assert load.history.outage_s() < 2
 
 
+@pytest.mark.parametrize("component", ["nats", "projector"])
+async def test_paused(case: Case, component: str) -> None:
+    """It hangs, which nobody is told of, and then goes on."""
+    cluster = case.cluster
+    async with case.load() as load:
+        with load.fault():
+            with cluster.paused(component):
+                await load.acked(case.operations)
+            await asyncio.to_thread(cluster.stack.wait_healthy)
+        assert load.history.outage_s() < 2
+
+
 async def test_jetstream_store_deleted(case: Case) -> None:
     """All of JetStream is gone, with what every consumer knew: Postgres fills it again."""
     cluster = case.cluster

@@ -7,8 +7,14 @@ from collections import Counter
 from tests.faults.case import Case
 from tests.faults.cluster import Cluster, Twin, leads, metric
 from tests.fixtures.live import until
+from tests.fixtures.stack import execute
 
 TAKEOVER_S = 2.0
+#: What the server does to a leader whose machine has vanished.
+DEPOSE = """
+select pg_terminate_backend(pid) from pg_stat_activity join pg_locks using (pid)
+where application_name = 'agentos-api relay' and locktype = 'advisory' and granted
+"""
 
 
 def _leader_is_supervised(cluster: Cluster, twin: Twin) -> bool:
@@ -58,6 +64,23 @@ async def test_relay_leader_dies_in_the_middle_of_a_batch(case: Case) -> None:
             with load.fault():
                 await asyncio.to_thread(cluster.wait_struck, "api", pid)
         assert leads(twin.url)
+
+
+async def test_relay_leader_deposed_while_it_was_paused(case: Case) -> None:
+    """It wakes up believing that it leads, with messages on its way: JetStream refuses them."""
+    cluster = case.cluster
+    with cluster.second_api() as twin:
+        async with case.load(twin.url) as load:
+            assert _leader_is_supervised(cluster, twin), "it was there first"
+            with load.fault():
+                with cluster.paused("api"):
+                    await execute(cluster.stack.postgres_url, DEPOSE)
+                    took = await _takes_over(twin.url)
+                    await load.acked(case.operations)
+                await asyncio.to_thread(cluster.stack.wait_healthy)
+            assert leads(twin.url)
+    case.note(f"takeover in {took:.2f} s")
+    assert took < TAKEOVER_S
 
 
 async def test_api_dies_between_commit_and_publish_beside_another(case: Case) -> None:
