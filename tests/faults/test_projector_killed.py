@@ -209,3 +209,31 @@ async def test_a_rebuild_killed_before_its_switch_changes_nothing(
         assert await db.fetchval("select 'proj.proj_messages'::regclass::oid") != oids
         assert await _same(db, history)
         await _heads_reached(db, history)
+
+
+async def test_stops_at_once_when_asked_during_its_own_rebuild(
+    postgres: Postgres, nats: Nats, start_projector: Any
+) -> None:
+    history = History()
+    async with connected(postgres.owner_url) as db, hinting(nats.url("api")):
+        await insert(db, history.fill(3, 3))
+        first = start_projector(postgres.projector_url, nats.url("projector"))
+        await until(lambda: _same(db, history))
+        first.process.terminate()
+        assert await first.wait() == 0
+        before = await read_rows(db)
+        await db.execute("update proj.proj_definition set fingerprint = 'old'")
+        async with db.transaction():
+            # Somebody reads, so the rebuild cannot switch and tries again and again.
+            await db.execute("lock table proj.proj_rooms in access share mode")
+            second = start_projector(postgres.projector_url, nats.url("projector"))
+            async with connected(postgres.owner_url) as other:
+
+                async def building() -> bool:
+                    return await other.fetchval("select to_regclass('proj.proj_rooms__next')") is not None
+
+                await until(building)
+                second.process.terminate()
+                assert await until(lambda: second.process.poll() is not None) < 5
+                assert second.process.poll() == 0
+                assert await read_rows(other) == before

@@ -72,13 +72,18 @@ class Projector:
             )
             self._add_checks(pool, consumer)
             tasks.spawn("probes", self._serve_probes)
-            async with pool.acquire() as connection:
-                current = await tables.prepare(connection, PROJECTIONS)
-            if not current:
-                await self._rebuild(url)
-            tasks.spawn("reconcile", consumer.reconcile_forever)
-            tasks.spawn("maintenance", lambda: self._maintain(url), on_crash="restart")
-            tasks.spawn("bus", lambda: self._follow_bus(consumer, shutdown))
+
+            async def begin() -> None:
+                # A task as well, since a rebuild may take minutes and must not hold up a wish to stop.
+                async with pool.acquire() as connection:
+                    current = await tables.prepare(connection, PROJECTIONS)
+                if not current:
+                    await self._rebuild(url)
+                tasks.spawn("reconcile", consumer.reconcile_forever)
+                tasks.spawn("maintenance", lambda: self._maintain(url), on_crash="restart")
+                tasks.spawn("bus", lambda: self._follow_bus(consumer, shutdown))
+
+            tasks.spawn("begin", begin)
             await shutdown.wait_or_crash(tasks)
         finally:
             self.health.drain()
