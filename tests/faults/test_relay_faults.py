@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from agentos_api import nats_connection
-from agentos_api.reconcile import LOOK_BACK
-from agentos_api.relay import Relay
+from agentos_api.relay.reconcile import LOOK_BACK
+from agentos_api.relay.relay import Relay
 from agentos_shared.contracts import subjects
 from tests.fixtures.live import (
     Bus,

@@ -10,9 +10,9 @@ import asyncpg
 import orjson
 import pytest
 
-from agentos_api.append_store import PostgresStore
-from agentos_api.appender import Appender, Committed
-from agentos_api.submission import Answer, Outcome, Part, RequestKey, Submission
+from agentos_api.append.appender import Appender, Committed
+from agentos_api.append.store import PostgresStore
+from agentos_api.append.submission import Answer, Outcome, Part, RequestKey, Submission
 from agentos_shared.domain import ids, messages, principals, rooms, threads
 from agentos_shared.domain.decider import Command, Decide, Meta, View
 from agentos_shared.domain.envelope import Event, NewEvent, Stream
@@ -251,7 +251,7 @@ async def test_a_lost_connection_is_said_and_mended(postgres: Postgres) -> None:
             postgres,
             "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'agentos-api appender'",
         )
-        seen = set()
+        seen: set[int | str] = set()
         for _ in range(3):
             try:
                 seen.add((await asyncio.wait_for(appender.submit(submission(say(room, thread))), 20)).status)

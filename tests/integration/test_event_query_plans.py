@@ -8,10 +8,10 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from agentos_api.paging import EARLIEST
-from agentos_api.queries import Reader
+from agentos_api.reads.paging import EARLIEST
+from agentos_api.reads.queries import Reader
+from agentos_api.reads.waiting import Projected
 from agentos_api.routes import events
-from agentos_api.waiting import Projected
 from tests.fixtures.stack import Postgres
 
 NOTHING: dict[str, Any] = {

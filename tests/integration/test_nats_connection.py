@@ -8,9 +8,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from agentos_api import nats_connection
-from agentos_api.history import StoreHistory
-from agentos_api.hub import Hub
-from agentos_api.relay import Relay
+from agentos_api.live.history import StoreHistory
+from agentos_api.live.hub import Hub
+from agentos_api.relay.relay import Relay
 from agentos_shared.contracts import subjects
 from tests.fixtures.live import Bus, MortalNats, assert_each_once_in_order, opened_store, until
 from tests.fixtures.sse import serving

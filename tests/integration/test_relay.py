@@ -3,8 +3,8 @@
 import orjson
 import pytest
 
-from agentos_api.pipeline import Outgoing, Pipeline, PublishFailed
-from agentos_api.relay import Relay
+from agentos_api.relay.pipeline import Outgoing, Pipeline, PublishFailed
+from agentos_api.relay.relay import Relay
 from agentos_shared.contracts import subjects
 from tests.fixtures.live import MOMENT, WORKSPACE, Line, assert_each_once_in_order, opened_store, until
 from tests.fixtures.stack import Postgres

@@ -8,11 +8,11 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 
-from agentos_api import client as client_module
-from agentos_api import feed as feed_module
-from agentos_api.feed import StreamKey
-from agentos_api.history import Page, StoreHistory
-from agentos_api.hub import Hub
+from agentos_api.live import client as client_module
+from agentos_api.live import feed as feed_module
+from agentos_api.live.feed import StreamKey
+from agentos_api.live.history import Page, StoreHistory
+from agentos_api.live.hub import Hub
 from agentos_shared.host import telemetry
 from agentos_shared.host.lifecycle import SystemClock
 from tests.fixtures.live import Store, opened_store, until

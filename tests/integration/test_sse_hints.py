@@ -3,8 +3,8 @@
 import asyncpg
 
 from agentos_api import nats_connection
-from agentos_api.history import StoreHistory
-from agentos_api.hub import Hub
+from agentos_api.live.history import StoreHistory
+from agentos_api.live.hub import Hub
 from agentos_shared.contracts import subjects
 from tests.fixtures.live import Line, until
 from tests.fixtures.sse import serving

@@ -9,11 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from agentos_api import frames
-from agentos_api.client import Client
-from agentos_api.feed import StreamKey
-from agentos_api.history import Page, StreamHead
-from agentos_api.hub import Hub
+from agentos_api.live import frames
+from agentos_api.live.client import Client
+from agentos_api.live.feed import StreamKey
+from agentos_api.live.history import Page, StreamHead
+from agentos_api.live.hub import Hub
 
 KEY = ("room", "room_a")
 NAMED = re.compile(rb"event: (\w+)\n")

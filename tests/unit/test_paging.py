@@ -7,8 +7,8 @@ from uuid import UUID
 import orjson
 import pytest
 
-from agentos_api.paging import EARLIEST, LATEST, MAX_SEQ, Order, limit_of, seq_of, time_of
-from agentos_api.queries import Position, position_of
+from agentos_api.reads.paging import EARLIEST, LATEST, MAX_SEQ, Order, limit_of, seq_of, time_of
+from agentos_api.reads.queries import Position, position_of
 from agentos_shared.domain.errors import Invalid
 
 BY_TIME = Order("events", (EARLIEST, UUID(int=0)))

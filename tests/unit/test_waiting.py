@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from agentos_api.waiting import Projected
+from agentos_api.reads.waiting import Projected
 from agentos_shared.domain.errors import NotFound, TryLater
 
 

@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from agentos_api.append.locator import Location
 from agentos_api.commands import CommandType
-from agentos_api.locator import Location
 from agentos_shared.domain import ids, messages, rooms, threads
 
 

@@ -12,11 +12,11 @@ from typing import Any, Final, NamedTuple
 import orjson
 from pydantic import ValidationError
 
-from agentos_api import problem
-from agentos_api.appender import Appender
-from agentos_api.idempotency import KeyGate, checked
-from agentos_api.locator import Location, Locator
-from agentos_api.submission import Answer, Outcome, Part, Refused, RequestKey, Submission
+from agentos_api.append.appender import Appender
+from agentos_api.append.idempotency import KeyGate, checked
+from agentos_api.append.locator import Location, Locator
+from agentos_api.append.submission import Answer, Outcome, Part, Refused, RequestKey, Submission
+from agentos_api.http import problem
 from agentos_shared.domain import ids, principals
 from agentos_shared.domain.canonical import canonical
 from agentos_shared.domain.decider import Command, CommandBody, Decide, Meta

@@ -10,22 +10,23 @@ import orjson
 import uvicorn
 from nats.aio.client import Client
 
-from agentos_api import app, nats_connection
-from agentos_api.access import Access
-from agentos_api.append_store import PostgresStore, sweep_old_keys
-from agentos_api.appender import Appender
+from agentos_api import nats_connection
+from agentos_api.append.appender import Appender
+from agentos_api.append.locator import Locator
+from agentos_api.append.store import PostgresStore, sweep_old_keys
 from agentos_api.command_types import COMMAND_TYPES
 from agentos_api.commands import Commands
 from agentos_api.disk import DiskWatch
-from agentos_api.history import StoreHistory
-from agentos_api.hub import Hub
-from agentos_api.locator import Locator
+from agentos_api.http import app
+from agentos_api.http.access import Access
+from agentos_api.http.protocol import Protocol
+from agentos_api.live.history import StoreHistory
+from agentos_api.live.hub import Hub
 from agentos_api.nats_commands import NatsCommands
-from agentos_api.protocol import Protocol
-from agentos_api.relay import Relay
+from agentos_api.reads.waiting import Projected
+from agentos_api.relay.relay import Relay
 from agentos_api.services import Services
 from agentos_api.settings import ApiSettings
-from agentos_api.waiting import Projected
 from agentos_shared.contracts import subjects
 from agentos_shared.host import lifecycle, logging, metrics, telemetry
 from agentos_shared.host.health import Health, Unwell

@@ -8,11 +8,11 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from agentos_api import problem
-from agentos_api.access import Access
+from agentos_api.append.submission import Answer
 from agentos_api.commands import Caller, Commands, correlation
-from agentos_api.edge import internal_error
-from agentos_api.submission import Answer
+from agentos_api.http import problem
+from agentos_api.http.access import Access
+from agentos_api.http.edge import internal_error
 from agentos_shared.contracts import subjects
 from agentos_shared.domain.canonical import parse
 from agentos_shared.domain.errors import DomainError, Invalid, NotFound

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import asyncpg
 from nats.aio.client import Client
 
-from agentos_api.appender import Appender
-from agentos_api.hub import Hub
-from agentos_api.relay import Relay
+from agentos_api.append.appender import Appender
+from agentos_api.live.hub import Hub
+from agentos_api.reads.waiting import Projected
+from agentos_api.relay.relay import Relay
 from agentos_api.settings import ApiSettings
-from agentos_api.waiting import Projected
 from agentos_shared.host.health import Health
 
 

@@ -5,8 +5,8 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from agentos_api.paging import LATEST, MAX_SEQ, Order, limit_of, seq_of
-from agentos_api.queries import Cursor, Limit, answer, members, problems, reader_of, storable
+from agentos_api.reads.paging import LATEST, MAX_SEQ, Order, limit_of, seq_of
+from agentos_api.reads.queries import Cursor, Limit, answer, members, problems, reader_of, storable
 from agentos_shared.domain.envelope import Stream
 from agentos_shared.domain.errors import Invalid
 from agentos_shared.store import audit, chain, statements

@@ -9,8 +9,8 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from agentos_api.paging import EARLIEST, MAX_SEQ, Key, Order, limit_of, seq_of, time_of
-from agentos_api.queries import Cursor, Limit, Reader, Row, answer, problems, reader_of, storable
+from agentos_api.reads.paging import EARLIEST, MAX_SEQ, Key, Order, limit_of, seq_of, time_of
+from agentos_api.reads.queries import Cursor, Limit, Reader, Row, answer, problems, reader_of, storable
 from agentos_shared.domain.errors import Invalid, NotFound
 from agentos_shared.store import statements
 from agentos_shared.store.reader import event_of

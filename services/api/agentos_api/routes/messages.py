@@ -6,8 +6,8 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from agentos_api.paging import LATEST, Order, limit_of, time_of
-from agentos_api.queries import (
+from agentos_api.reads.paging import LATEST, Order, limit_of, time_of
+from agentos_api.reads.queries import (
     Cursor,
     Limit,
     MinPosition,

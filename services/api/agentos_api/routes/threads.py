@@ -5,8 +5,18 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from agentos_api.paging import LATEST, Order, limit_of
-from agentos_api.queries import Cursor, Limit, MinPosition, answer, members, position_of, problems, reader_of, storable
+from agentos_api.reads.paging import LATEST, Order, limit_of
+from agentos_api.reads.queries import (
+    Cursor,
+    Limit,
+    MinPosition,
+    answer,
+    members,
+    position_of,
+    problems,
+    reader_of,
+    storable,
+)
 from agentos_api.routes import rooms
 from agentos_shared.domain.errors import NotFound
 from agentos_shared.store import statements

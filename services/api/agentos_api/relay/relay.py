@@ -2,7 +2,7 @@
 
 Of all API processes one leads, by an advisory lock that its own connection to Postgres holds: when the process dies, so
 does the connection, and the next one leads within half a second. The lock only spares work. What keeps a deposed leader
-from doing harm is JetStream itself (see :mod:`agentos_api.pipeline`).
+from doing harm is JetStream itself (see :mod:`agentos_api.relay.pipeline`).
 
 A leader gets its own process's commits from memory. Those of other processes it finds in the table, woken by a ping
 that each non-leader sends a few milliseconds after a commit, and by a slow poll.
@@ -19,10 +19,10 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
-from agentos_api.appender import Committed
-from agentos_api.jetstream import DEFAULT_MAX_BYTES, EventsStream
-from agentos_api.leader import Leader
-from agentos_api.outbox import AGE_SECONDS, DEPTH, SQL, Connection, Memory
+from agentos_api.append.appender import Committed
+from agentos_api.relay.jetstream import DEFAULT_MAX_BYTES, EventsStream
+from agentos_api.relay.leader import Leader
+from agentos_api.relay.outbox import AGE_SECONDS, DEPTH, SQL, Connection, Memory
 from agentos_shared.contracts import subjects
 from agentos_shared.host import metrics
 from agentos_shared.host.lifecycle import CLOCK, RNG, Backoff, Clock, Rng, Tasks

@@ -13,9 +13,9 @@ from typing import Final
 import structlog
 from nats.aio.client import Client
 
-from agentos_api.jetstream import Contents, EventsStream
-from agentos_api.outbox import Due, Position, StreamKey, Table
-from agentos_api.pipeline import Outgoing, Pipeline
+from agentos_api.relay.jetstream import Contents, EventsStream
+from agentos_api.relay.outbox import Due, Position, StreamKey, Table
+from agentos_api.relay.pipeline import Outgoing, Pipeline
 from agentos_shared.domain.envelope import Event
 
 log = structlog.get_logger()

@@ -9,13 +9,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from agentos_api import asyncapi, openapi, problem
-from agentos_api.access import Access
 from agentos_api.commands import Commands
-from agentos_api.edge import Edge, MethodNotAllowed, internal_error
+from agentos_api.http import asyncapi, openapi, problem
+from agentos_api.http.access import Access
+from agentos_api.http.edge import Edge, MethodNotAllowed, internal_error
+from agentos_api.live.sse import Streams
 from agentos_api.routes import audit, events, messages, rooms, search, system, threads
 from agentos_api.services import Services
-from agentos_api.sse import Streams
 from agentos_shared.domain.errors import DomainError, NotFound, TryLater
 
 log = structlog.get_logger("agentos.http")

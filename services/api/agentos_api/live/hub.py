@@ -2,7 +2,7 @@
 
 A client is attached to its feed first, then given history from the store, then spliced in at the exact sequence. What
 this process commits comes straight from the appender. What other processes commit is announced by hints (see
-:mod:`agentos_api.hints`) and, should those fail, by a poll of the heads; both only make the hub read the store.
+:mod:`agentos_api.live.hints`) and, should those fail, by a poll of the heads; both only make the hub read the store.
 
 Writing to a thousand clients takes milliseconds. What is committed meanwhile goes out as one write, and a feed pauses
 after a flush for as long as that took: the more there is to do the better it is batched, and at most half of the event
@@ -19,12 +19,12 @@ import structlog
 from nats.aio.client import Client as NatsClient
 from starlette.types import Send
 
-from agentos_api import frames
-from agentos_api.appender import Committed
-from agentos_api.client import Client
-from agentos_api.feed import Feed, StreamKey
-from agentos_api.hints import Hints
-from agentos_api.history import UNAVAILABLE, History, Page, StreamHead
+from agentos_api.append.appender import Committed
+from agentos_api.live import frames
+from agentos_api.live.client import Client
+from agentos_api.live.feed import Feed, StreamKey
+from agentos_api.live.hints import Hints
+from agentos_api.live.history import UNAVAILABLE, History, Page, StreamHead
 from agentos_shared.domain.errors import TryLater
 from agentos_shared.host import metrics, telemetry
 from agentos_shared.host.lifecycle import CLOCK, RNG, Backoff, Clock, Rng, Tasks

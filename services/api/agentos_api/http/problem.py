@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agentos_api.submission import Answer
+from agentos_api.append.submission import Answer
 from agentos_shared.domain.errors import DomainError, Invalid, TryLater
 
 CONTENT_TYPE: Final = "application/problem+json"

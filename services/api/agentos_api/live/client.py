@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from starlette.types import Send
 
-from agentos_api import frames
-from agentos_api.feed import Feed
+from agentos_api.live import frames
+from agentos_api.live.feed import Feed
 
 if TYPE_CHECKING:
-    from agentos_api.hub import Hub
+    from agentos_api.live.hub import Hub
 
 log = structlog.get_logger()
 

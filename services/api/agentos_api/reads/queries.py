@@ -18,9 +18,9 @@ from asyncpg.pool import PoolConnectionProxy
 from fastapi import Query, Request, Response
 from pydantic import WithJsonSchema
 
-from agentos_api.paging import seq_of
-from agentos_api.problem import CONTENT_TYPE
-from agentos_api.waiting import Projected
+from agentos_api.http.problem import CONTENT_TYPE
+from agentos_api.reads.paging import seq_of
+from agentos_api.reads.waiting import Projected
 from agentos_shared.domain.envelope import timestamp
 from agentos_shared.domain.errors import Invalid, NotFound, TryLater
 
@@ -29,7 +29,7 @@ Row: TypeAlias = asyncpg.Record
 #: Seconds that one statement may take, waiting for a connection included.
 TIMEOUT_S: Final = 5.0
 
-#: OpenAPI's name of :class:`agentos_api.problem.Problem`, which agentos_api.openapi puts there.
+#: OpenAPI's name of :class:`agentos_api.http.problem.Problem`, which agentos_api.http.openapi puts there.
 PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
 
 _POSITION: Final = re.compile(r"(room|workspace)/([A-Za-z0-9_-]{1,64})@([0-9]{1,19})")

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from agentos_api.commands import MAX_BULK, CommandType
-from agentos_api.problem import Problem
+from agentos_api.http.problem import Problem
 
 _KEY: Final = r"^[\x20-\x7e]{1,255}$"
 _REF: Final = "#/components/schemas/{model}"

@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from agentos_api import problem
+from agentos_api.http import problem
 from agentos_shared.domain.errors import DomainError, Invalid
 
 #: ASGI extension: closes the connection at once.

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 import asyncpg
 
-from agentos_api.appender import Committed
+from agentos_api.append.appender import Committed
 from agentos_shared.domain.envelope import Event
 from agentos_shared.host import metrics
 from agentos_shared.store import statements
@@ -21,7 +21,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 StreamKey: TypeAlias = tuple[str, str]
 Position: TypeAlias = tuple[StreamKey, int]
 
-SQL: Final = statements.load("agentos_api", "relay.sql")
+SQL: Final = statements.load("agentos_api.relay", "relay.sql")
 DEPTH: Final = metrics.gauge("outbox_depth", "Events that wait for JetStream (counted up to 100,000; leader only).")
 AGE_SECONDS: Final = metrics.gauge("outbox_age_seconds", "How long the oldest of them has waited (leader only).")
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from agentos_api.outbox import SQL, Connection, Due, StreamKey
+from agentos_api.relay.outbox import SQL, Connection, Due, StreamKey
 
 #: Events are published about in the order of their ids; this much of a difference is looked back.
 LOOK_BACK: Final = timedelta(seconds=60)

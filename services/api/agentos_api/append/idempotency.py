@@ -9,9 +9,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from agentos_api.appender import key_reused
-from agentos_api.draft import NOT_KEPT
-from agentos_api.submission import Answer, RequestKey
+from agentos_api.append.appender import key_reused
+from agentos_api.append.draft import NOT_KEPT
+from agentos_api.append.submission import Answer, RequestKey
 from agentos_shared.domain.errors import Conflict, Invalid
 
 MAX_KEY_LENGTH: Final = 255

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from agentos_api.client import Client
-    from agentos_api.history import Page
+    from agentos_api.live.client import Client
+    from agentos_api.live.history import Page
 
 StreamKey: TypeAlias = tuple[str, str]
 

@@ -26,10 +26,10 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from agentos_api.append_store import Locked, Stale, Store, Unavailable
-from agentos_api.draft import Draft
-from agentos_api.stream_cache import Entry, StreamCache, fold
-from agentos_api.submission import Answer, Part, Submission
+from agentos_api.append.draft import Draft
+from agentos_api.append.store import Locked, Stale, Store, Unavailable
+from agentos_api.append.stream_cache import Entry, StreamCache, fold
+from agentos_api.append.submission import Answer, Part, Submission
 from agentos_shared.domain.envelope import Event, Stream
 from agentos_shared.domain.errors import Contradiction, TryLater
 from agentos_shared.domain.ids import new_event_id

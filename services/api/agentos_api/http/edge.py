@@ -16,11 +16,11 @@ import structlog
 from prometheus_client import Counter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from agentos_api import problem
-from agentos_api.access import MAX_HEADER_BYTES, PUBLIC, Access, HeadersTooLarge, workspace_of
+from agentos_api.append.submission import Answer
 from agentos_api.commands import Caller, Commands, CommandType, correlation
-from agentos_api.protocol import ANSWER
-from agentos_api.submission import Answer
+from agentos_api.http import problem
+from agentos_api.http.access import MAX_HEADER_BYTES, PUBLIC, Access, HeadersTooLarge, workspace_of
+from agentos_api.http.protocol import ANSWER
 from agentos_shared.domain import ids
 from agentos_shared.domain.canonical import parse
 from agentos_shared.domain.envelope import Actor

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeVar
 
-from agentos_api import leaks
-from agentos_api.stream_cache import ABSENT, Entry, StreamCache, advance
-from agentos_api.submission import Answer, Outcome, Part, Refused, RequestKey, Submission
+from agentos_api.append import leaks
+from agentos_api.append.stream_cache import ABSENT, Entry, StreamCache, advance
+from agentos_api.append.submission import Answer, Outcome, Part, Refused, RequestKey, Submission
 from agentos_shared import dlp
 from agentos_shared.domain import ids
 from agentos_shared.domain.catalog import AGGREGATES

@@ -11,15 +11,15 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 import asyncpg
 import structlog
 
-from agentos_api.draft import Draft
-from agentos_api.submission import Answer, RequestKey
+from agentos_api.append.draft import Draft
+from agentos_api.append.submission import Answer, RequestKey
 from agentos_shared.domain.envelope import Event, Stream
 from agentos_shared.host.lifecycle import CLOCK, RNG, Clock, Rng
 from agentos_shared.store import sqlstate, statements
 from agentos_shared.store.reader import Head, read_entities
 
 log = structlog.get_logger()
-SQL: Final = statements.load("agentos_api", "append_store.sql")
+SQL: Final = statements.load("agentos_api.append", "store.sql")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 CONNECT_TIMEOUT_S: Final = 2.0

@@ -7,11 +7,11 @@ import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from agentos_api.jetstream import Contents, EventsStream
-from agentos_api.outbox import PAGE, Connection, Due, Memory, Table
-from agentos_api.pipeline import PublishFailed
-from agentos_api.publisher import BURST, Publisher
-from agentos_api.reconcile import START, Round, Walk, since
+from agentos_api.relay.jetstream import Contents, EventsStream
+from agentos_api.relay.outbox import PAGE, Connection, Due, Memory, Table
+from agentos_api.relay.pipeline import PublishFailed
+from agentos_api.relay.publisher import BURST, Publisher
+from agentos_api.relay.reconcile import START, Round, Walk, since
 from agentos_shared.host import metrics
 from agentos_shared.host.failpoints import failpoint
 from agentos_shared.host.lifecycle import Backoff, Clock, Rng

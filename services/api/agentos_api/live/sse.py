@@ -10,9 +10,9 @@ from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
-from agentos_api import frames
-from agentos_api.hub import Hub
-from agentos_api.protocol import ABORT
+from agentos_api.http.protocol import ABORT
+from agentos_api.live import frames
+from agentos_api.live.hub import Hub
 from agentos_shared.domain.errors import Invalid, NotAcceptable, NotFound
 
 MAX_SEQ: Final = 2**63 - 1

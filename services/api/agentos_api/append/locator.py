@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg
 
-from agentos_api.appender import Committed
+from agentos_api.append.appender import Committed
 from agentos_shared.domain.catalog import AGGREGATES
 from agentos_shared.domain.envelope import Stream
 from agentos_shared.store.reader import SQL

@@ -7,12 +7,12 @@ from typing import Final, Protocol
 
 import asyncpg
 
-from agentos_api import frames
-from agentos_api.feed import Chunk, StreamKey, chunks
+from agentos_api.live import frames
+from agentos_api.live.feed import Chunk, StreamKey, chunks
 from agentos_shared.store import statements
 from agentos_shared.store.reader import event_of
 
-SQL: Final = statements.load("agentos_api", "live.sql")
+SQL: Final = statements.load("agentos_api.live", "live.sql")
 
 PAGE_EVENTS: Final = 500
 PAGE_BYTES: Final = 256 * 1024

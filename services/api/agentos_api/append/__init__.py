@@ -1,0 +1,1 @@
+"""Writing: group commit, and what goes into it."""

@@ -1,0 +1,1 @@
+"""The HTTP surface: the ASGI edge, errors, access, and what documents them."""

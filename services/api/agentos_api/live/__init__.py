@@ -1,0 +1,1 @@
+"""Live feeds: the hub, its clients, and server-sent events."""

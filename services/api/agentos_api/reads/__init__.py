@@ -1,0 +1,1 @@
+"""How read endpoints ask, page and wait."""

@@ -1,0 +1,1 @@
+"""From the outbox to JetStream, by one leader among the API processes."""
