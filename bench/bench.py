@@ -13,7 +13,7 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench.children import ROOT
+from bench.children import ROOT, uninterrupted
 from bench.report import Series
 
 CACHE: Final = ROOT / "bench" / ".cache"
@@ -49,7 +49,7 @@ class Bench:
         sweep()
         CACHE.mkdir(parents=True, exist_ok=True)
         self.directory = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=CACHE))
-        self._cleaning.callback(shutil.rmtree, self.directory, ignore_errors=True)
+        self._cleaning.callback(remove, self.directory)
         self._cleaning.enter_context(self.progress)
         return self
 
@@ -97,4 +97,26 @@ def sweep() -> None:
     for left in CACHE.glob("run-*"):
         pid = left.name.split("-")[1]
         if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
+            remove(left)
+
+
+def remove(directory: Path) -> None:
+    """Removes a run's directory, after whatever still works on it: a stack that was detached outlives its caller."""
+    with uninterrupted():
+        for word in ("agentos_cli", ""):  # a supervisor ends its own processes, in order
+            found = [process for process in psutil.process_iter() if _works_on(process, directory, word)]
+            for process in found:
+                with contextlib.suppress(psutil.Error):
+                    process.terminate()
+            for process in psutil.wait_procs(found, timeout=20)[1]:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _works_on(process: psutil.Process, directory: Path, word: str) -> bool:
+    try:
+        line = " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+    return process.pid != os.getpid() and str(directory) in line and word in line

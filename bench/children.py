@@ -67,13 +67,17 @@ def end(process: "subprocess.Popen[bytes]", how: signal.Signals = signal.SIGTERM
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Nothing interrupts the block, so that an impatient Ctrl-C leaves no process behind."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    """A Ctrl-C takes effect at the end of the block, so that an impatient one leaves no process behind."""
+    asked: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda received, _: asked.append(received)) for number in numbers}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if asked:
+        raise KeyboardInterrupt
 
 
 def run(

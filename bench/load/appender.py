@@ -10,9 +10,9 @@ from typing import Any
 
 import uvloop
 
-from agentos_api.append_store import PostgresStore
-from agentos_api.appender import Appender
-from agentos_api.submission import Answer, Outcome, Part, Submission
+from agentos_api.append.appender import Appender
+from agentos_api.append.store import PostgresStore
+from agentos_api.append.submission import Answer, Outcome, Part, Submission
 from agentos_shared.domain import ids
 from agentos_shared.domain.decider import Command, CommandBody, Meta, View
 from agentos_shared.domain.envelope import Actor, NewEvent, Stream

@@ -33,11 +33,11 @@ MEMORY: Final = (
 def start(bench: Bench) -> list[Line]:
     """Both lines."""
     directory = Path(tempfile.mkdtemp(prefix="stack-", dir=bench.directory))
-    first = _up(directory)
-    _down(directory)
     starts: list[float] = []
     task = bench.progress.add_task("agentos up, warm", total=STARTS)
     with _stopped_at_last(directory):
+        first = _up(directory)
+        _down(directory)
         for turn in range(STARTS):
             starts.append(_up(directory))
             bench.progress.advance(task)
@@ -70,11 +70,7 @@ def _stopped_at_last(directory: Path) -> Iterator[None]:
 def _up(directory: Path) -> float:
     """Seconds from the call to its return."""
     started = time.perf_counter()
-    try:
-        run([*CLI, "up", "--detach", "--data-dir", str(directory), "--port", "0"], timeout_s=UP_TIMEOUT_S)
-    except BaseException:
-        _down(directory)
-        raise
+    run([*CLI, "up", "--detach", "--data-dir", str(directory), "--port", "0"], timeout_s=UP_TIMEOUT_S)
     return time.perf_counter() - started
 
 
