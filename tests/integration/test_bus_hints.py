@@ -63,7 +63,7 @@ async def hints(nats: Nats) -> AsyncIterator[Hints]:
 
 async def _settled(hints: Hints) -> bool:
     info = await hints.js.consumer_info(subjects.EVENTS_STREAM, subjects.PROJECTOR_DURABLE)
-    return info.num_ack_pending == 0 and info.num_pending == 0
+    return (info.num_ack_pending, info.num_pending) == (0, 0)
 
 
 async def test_messages_become_hints_and_are_acknowledged(nats: Nats, hints: Hints) -> None:

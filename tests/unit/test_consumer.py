@@ -310,7 +310,7 @@ async def test_waking_it_cuts_the_pause_short() -> None:
     case = Case(MemoryStore(a=1))
     asleep, again = asyncio.Event(), asyncio.Event()
 
-    async def sleep(_: float) -> None:
+    async def sleep(seconds: float) -> None:
         (again if asleep.is_set() else asleep).set()
         await asyncio.Event().wait()
 
