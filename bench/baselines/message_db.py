@@ -62,7 +62,7 @@ def fetch() -> Path:
             raise Unmeasured(f"message-db was not measured: npm is not installed, and it fetches {PACKAGE}.")
         try:
             run(
-                ["npm", "pack", "--silent", "--pack-destination", str(CACHE), f"{PACKAGE}@{VERSION}"],
+                ["npm", "pack", "--loglevel=error", "--pack-destination", str(CACHE), f"{PACKAGE}@{VERSION}"],
                 timeout_s=60,
                 cwd=CACHE,
             )
