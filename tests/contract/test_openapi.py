@@ -1,9 +1,11 @@
 """The OpenAPI document against the running stack: no input makes a 500, and every status is documented."""
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import httpx
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
@@ -32,6 +34,15 @@ CHECKS: list[Callable[..., bool | None]] = [
 
 
 EXAMPLES = 12
+
+
+def test_the_documentation_page_loads_nothing_from_elsewhere(stack: Stack) -> None:
+    page = httpx.get(f"{stack.url}/docs").raise_for_status().text
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert sources
+    assert all(source.startswith("/docs-assets/") for source in sources)
+    for source in sources:
+        assert httpx.get(stack.url + source).status_code == 200
 
 
 def test_every_answer_is_as_documented(stack: Stack) -> None:
