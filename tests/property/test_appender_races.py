@@ -142,7 +142,7 @@ async def play(wishes: list[Wish], mishaps: list[Mishap]) -> None:
     for room in ROOMS:
         for submission in opening(room):
             await writers[0].submit(submission)
-    memory.mishaps = mishaps
+    memory.mishaps = list(mishaps)
 
     async def send(place: int, wish: Wish) -> tuple[str, Answer | None]:
         writer, room, number, turns = wish
