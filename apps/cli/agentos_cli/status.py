@@ -21,7 +21,7 @@ DOWN_TIMEOUT_S: Final = 60.0
 
 def status(data_dir: Path | None, as_json: bool) -> int:
     """0 when the stack runs and is healthy, 1 otherwise."""
-    from agentos_cli.up import line
+    from agentos_cli.display import line
 
     data = DataDir(runtime_settings.load(data_dir).data_dir)
     found = read_status(data)
@@ -36,7 +36,7 @@ def status(data_dir: Path | None, as_json: bool) -> int:
             parts = [f"pid {component['pid']}" if component["pid"] else "", component["detail"]]
             if component["restarts"]:
                 parts.insert(1, f"restarted {component['restarts']} times")
-            line(name, State(component["state"]), ", ".join(part for part in parts if part))
+            typer.echo(line(name, State(component["state"]), ", ".join(part for part in parts if part)))
         low = "   disk nearly full" if found["disk"]["low"] else ""
         typer.echo(f"{found['phase']}: {found['url']}   data in {found['data_dir']}{low}")
     return 0 if found is not None and found["phase"] == State.HEALTHY else 1

@@ -73,7 +73,7 @@ class DataDir:
         missing = [name for name in names if name not in known]
         if missing:
             known |= {name: secrets.token_hex(24) for name in missing}
-            write_private(path, json.dumps(known, indent=1))
+            write_private(path, json.dumps(known, indent=1), durable=True)  # a lost password locks the database
         return known
 
     def make_local_token(self) -> None:
@@ -125,15 +125,19 @@ def read_json(path: Path) -> Any:
         return {}
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replaces a file at once, readable by its owner only."""
+def write_private(path: Path, text: str, durable: bool = False) -> None:
+    """Replaces a file at once, readable by its owner only.
+
+    Args:
+        durable: survives a power cut as soon as this returns; otherwise that may leave the file empty.
+    """
     new = path.with_name(path.name + ".new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        os.fchmod(descriptor, 0o600)
         stream.write(text)
         stream.flush()
-        os.fsync(descriptor)  # a password that is lost locks the database
+        if durable:
+            os.fsync(descriptor)
     new.replace(path)
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import psutil
@@ -46,11 +47,15 @@ class Supervisor:
     phase: State = State.STARTING
     disk: Disk = field(default_factory=Disk)
     addresses: stack.Addresses | None = None
-    _ready_once: bool = False
     _stopping: bool = False
     _started: float = field(default_factory=time.time)
     _ready_at: float | None = None
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything was healthy at the same time, once."""
+        return self._ready_at is not None
 
     async def run(self) -> None:
         """Until SIGINT or SIGTERM, or until a component was given up before the stack was ever ready.
@@ -86,8 +91,15 @@ class Supervisor:
             finally:
                 watching.cancel()
                 await self._stop(running)
-        if not self._ready_once and (failed := self._first_fatal()):
-            raise RuntimeFailure(f"{failed.name} did not start: {failed.detail}. See {data.logs / failed.name}.log")
+        if not self.ready and (failed := self._first_fatal()):
+            raise RuntimeFailure(self._why(failed, data.logs / f"{failed.name}.log"))
+
+    def _why(self, failed: Component, log: Path) -> str:
+        """The reason of a start that failed; for a process that ended, with its last words."""
+        reason = f"{failed.name} did not start: {failed.detail.rstrip('.')}. See {log}"
+        if failed.last_exit is None or not failed.last_lines:
+            return reason
+        return reason + ":" + "".join(f"\n  {line[:500]}" for line in failed.last_lines[-3:])
 
     async def _run_one(self, component: Component, plan: stack.Plan) -> None:
         await plan.may_start(component.name)
@@ -100,7 +112,7 @@ class Supervisor:
             for task in running.values():
                 if task.done() and not task.cancelled() and (error := task.exception()):
                     raise error
-            if not self._ready_once and self._first_fatal():
+            if not self.ready and self._first_fatal():
                 return
 
     async def _stop(self, running: dict[str, asyncio.Task[None]]) -> None:
@@ -112,8 +124,6 @@ class Supervisor:
         by_name = {component.name: component for component in self.components}
         for names in STOP_ORDER:
             await asyncio.gather(*(by_name.pop(name).stop() for name in names if name in by_name))
-        self.phase = State.FATAL if self._first_fatal() else State.STOPPED
-        self._changed(None)
 
     def _ask_to_stop(self) -> None:
         if self._stopping:
@@ -144,24 +154,26 @@ class Supervisor:
     # -- what others see -----------------------------------------------------------------------------------------
 
     def _changed(self, component: Component | None) -> None:
-        self.phase = self._overall()
-        if self.phase is State.HEALTHY and not self._ready_once:
-            self._ready_once = True
+        if self._ready_at is None and self._all_healthy():
             self._ready_at = time.time()
+        self.phase = self._overall()
         with suppress(OSError):  # a full disk must not stop the supervisor
             write_private(DataDir(self.settings.data_dir).run_file, json.dumps(self.status(), indent=1))
-        self.listener(self, component)
+        with suppress(OSError):  # nor must a terminal that was closed
+            self.listener(self, component)
         self._wake.set()
 
+    def _all_healthy(self) -> bool:
+        return all(component.state is State.HEALTHY for component in self.components)
+
     def _overall(self) -> State:
-        states = [component.state for component in self.components]
-        if self._stopping or not states:
-            return State.STOPPED if all(state in (State.STOPPED, State.FATAL) for state in states) else self.phase
-        if State.FATAL in states:
+        if self._stopping:
+            return State.STOPPED
+        if self._first_fatal():
             return State.FATAL
-        if all(state is State.HEALTHY for state in states):
+        if self._all_healthy():
             return State.DEGRADED if self.disk.low else State.HEALTHY
-        return State.DEGRADED if self._ready_once else State.STARTING
+        return State.DEGRADED if self.ready else State.STARTING
 
     def status(self) -> dict[str, Any]:
         """What ``agentos status --json`` prints (run.json, readable by the owner only: it holds URLs)."""

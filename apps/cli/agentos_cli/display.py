@@ -1,0 +1,73 @@
+"""What ``agentos up`` shows: on a terminal one line per component that changes in place, else one line per change."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, TypeAlias
+
+import typer
+
+from agentos_runtime.component import Component, State
+from agentos_runtime.supervisor import Supervisor
+
+COLOURS: Final = {
+    State.STARTING: typer.colors.CYAN,
+    State.HEALTHY: typer.colors.GREEN,
+    State.DEGRADED: typer.colors.YELLOW,
+    State.RESTARTING: typer.colors.YELLOW,
+    State.FATAL: typer.colors.RED,
+    State.STOPPED: typer.colors.WHITE,
+}
+Listener: TypeAlias = Callable[[Supervisor, Component | None], None]
+
+
+def line(name: str, state: State, detail: str) -> str:
+    """One component in one line, coloured (which ``typer.echo`` drops where there is no terminal)."""
+    return f"{name:<10} " + typer.style(f"{state:<10}", fg=COLOURS[state]) + (f" {detail}" if detail else "")
+
+
+@contextmanager
+def showing() -> Iterator[Listener]:
+    """A listener for the supervisor, for as long as it runs."""
+    if sys.stdout.isatty():
+        with _in_place() as listener:
+            yield listener
+    else:
+        yield _by_lines()
+
+
+def _ready(supervisor: Supervisor) -> str:
+    assert supervisor.addresses is not None
+    return f"Agent OS is ready: {supervisor.addresses.url}   (Ctrl-C stops it)"
+
+
+def _by_lines() -> Listener:
+    shown: dict[str, tuple[State, str]] = {}
+    announced: list[str] = []
+
+    def show(supervisor: Supervisor, component: Component | None) -> None:
+        if component is not None and shown.get(component.name) != (component.state, component.detail):
+            shown[component.name] = (component.state, component.detail)
+            typer.echo(line(component.name, component.state, component.detail))
+        if supervisor.ready and not announced:
+            announced.append(_ready(supervisor))
+            typer.echo(announced[0])
+
+    return show
+
+
+@contextmanager
+def _in_place() -> Iterator[Listener]:
+    from rich.live import Live  # here: only a terminal pays for its import
+    from rich.text import Text
+
+    with Live(auto_refresh=False, vertical_overflow="visible") as live:
+
+        def show(supervisor: Supervisor, _: Component | None) -> None:
+            lines = [line(component.name, component.state, component.detail) for component in supervisor.components]
+            if supervisor.ready and supervisor.phase is not State.STOPPED:
+                low = "   disk nearly full" if supervisor.disk.low else ""
+                lines.append(_ready(supervisor) + low)
+            live.update(Text.from_ansi("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
+
+        yield show
