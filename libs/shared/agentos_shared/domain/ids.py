@@ -1,6 +1,7 @@
 """Identifiers: prefixed ULIDs for entities, UUIDv7 for events. The only place that draws random ids."""
 
 import os
+import random
 import threading
 import time
 from typing import Final
@@ -33,8 +34,11 @@ class _Randomness:
 
     def _forget(self) -> None:
         self._pool = b""
+        _tails.seed(os.urandom(32))
 
 
+#: Event ids must be unique, not secret: a generator seeded by the operating system is enough, and much cheaper.
+_tails = random.Random(os.urandom(32))  # noqa: S311
 _randomness = _Randomness()
 _lock = threading.Lock()
 _last = 0
@@ -68,7 +72,7 @@ def new_event_id() -> str:
     ticks = (now // 1_000_000 << 12) | ((now % 1_000_000 << 12) // 1_000_000)
     with _lock:
         _last = ticks = max(ticks, _last + 1)
-    tail = int.from_bytes(_randomness.take(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+    tail = _tails.getrandbits(62) | 0x8000_0000_0000_0000
     return _dashed(f"{ticks >> 12:012x}7{ticks & 0xFFF:03x}{tail:016x}")
 
 
