@@ -67,8 +67,9 @@ faults: setup ## kill every part under load, again and again (FAULT_ROUNDS=20 FA
 	FAULT_ROUNDS=$(FAULT_ROUNDS) FAULT_OPS=$(FAULT_OPS) FAULT_SEED=$(FAULT_SEED) \
 		$(BIN)/python -m pytest -q tests/faults $(ARGS)
 
-docs: setup ## write anew what is generated: docs/events.md, nats.conf of the compose stack
+docs: setup ## write anew what is generated: docs/events.md, schema.sql, nats.conf of the compose stack
 	$(BIN)/python docs/generate_events.py
+	$(BIN)/python docs/generate_schema.py
 	$(BIN)/python deploy/compose/render_nats_conf.py
 
 COMPOSE := docker compose -f deploy/compose/compose.yaml

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from pathlib import Path
+from runpy import run_path
 from typing import TypeAlias
 
 import asyncpg
@@ -50,6 +52,11 @@ async def test_runs_at_once_apply_each_migration_once(empty_url: str) -> None:
     finally:
         for connection in connections:
             await connection.close()
+
+
+def test_schema_sql_is_what_the_migrations_make() -> None:
+    module = run_path(str(Path(__file__).parents[2] / "docs" / "generate_schema.py"))
+    assert module["TARGET"].read_text(encoding="utf-8") == module["text"](), "run `make docs`"
 
 
 async def test_a_foreign_schema_is_refused_by_name(empty_url: str) -> None:
