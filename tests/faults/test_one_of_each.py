@@ -7,6 +7,16 @@ import pytest
 
 from tests.faults.case import Case
 
+#: Places to die at, and after how many passings.
+FAILPOINTS = {
+    "api.before_commit": (10, 80),  # decided, and nothing of it may ever show
+    "api.after_commit": (10, 80),  # committed, neither answered nor published
+    "relay.mid_batch": (2, 10),  # some sent and not acknowledged, others not sent
+    "relay.before_delete": (2, 20),  # acknowledged by JetStream, and still in the outbox
+    "projector.before_commit": (5, 40),  # applied, and rolled back
+    "projector.after_commit": (5, 40),  # committed, not acknowledged to JetStream
+}
+
 
 @pytest.mark.parametrize("component", ["api", "projector", "nats", "postgres"])
 async def test_killed(case: Case, component: str) -> None:
@@ -18,21 +28,13 @@ async def test_killed(case: Case, component: str) -> None:
             await asyncio.to_thread(cluster.stack.wait_healthy, {component: gone})
 
 
-@pytest.mark.parametrize(
-    ("component", "failpoint", "passings"),
-    [
-        ("api", "api.before_commit", (10, 80)),  # decided, and nothing of it may ever show
-        ("api", "api.after_commit", (10, 80)),  # committed, neither answered nor published
-        ("api", "relay.mid_batch", (2, 10)),  # some sent and not acknowledged, others not sent
-        ("api", "relay.before_delete", (2, 20)),  # acknowledged by JetStream, and still in the outbox
-        ("projector", "projector.before_commit", (5, 40)),
-        ("projector", "projector.after_commit", (5, 40)),  # committed, not acknowledged to JetStream
-    ],
-)
-async def test_dies_at(case: Case, component: str, failpoint: str, passings: tuple[int, int]) -> None:
+@pytest.mark.parametrize("failpoint", FAILPOINTS)
+async def test_dies_at(case: Case, failpoint: str) -> None:
     """At a named place, after it has passed it a few times."""
-    cluster = case.cluster
-    pid = await asyncio.to_thread(cluster.arm, component, f"{failpoint}=exit:{case.rng.randrange(*passings)}")
+    cluster, component = case.cluster, "projector" if failpoint.startswith("projector") else "api"
+    pid = await asyncio.to_thread(
+        cluster.arm, component, f"{failpoint}=exit:{case.rng.randrange(*FAILPOINTS[failpoint])}"
+    )
     async with case.load(calm_first=False) as load:
         with load.fault():
             await asyncio.to_thread(cluster.wait_struck, component, pid)
