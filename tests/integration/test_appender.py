@@ -247,10 +247,7 @@ async def test_a_full_queue_pushes_back_and_recovers(postgres: Postgres) -> None
 async def test_a_lost_connection_is_said_and_mended(postgres: Postgres) -> None:
     async with running(postgres) as appender:
         room, thread = await place(appender)
-        await execute(
-            postgres,
-            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'agentos-api appender'",
-        )
+        await cut(postgres)
         seen: set[int | str] = set()
         for _ in range(3):
             try:
@@ -260,6 +257,22 @@ async def test_a_lost_connection_is_said_and_mended(postgres: Postgres) -> None:
         assert 201 in seen
         assert seen <= {201, "store_unavailable"}
     await check(postgres)
+
+
+async def test_a_server_that_would_lose_data_is_written_to_no_more(postgres: Postgres) -> None:
+    async with running(postgres) as appender:
+        room, thread = await place(appender)
+        database = postgres.api_url.rpartition("/")[2]
+        await execute(postgres, f"alter database {database} set synchronous_commit = off")
+        await cut(postgres)
+        first = appender.submit(submission(say(room, thread)))  # it may notice the cut, or what came after
+        assert isinstance(*await asyncio.wait_for(asyncio.gather(first, return_exceptions=True), 20), TryLater)
+        before = len(await history(postgres, Stream("room", room)))
+        with pytest.raises(TryLater, match="store_unavailable"):
+            await asyncio.wait_for(appender.submit(submission(say(room, thread))), 20)
+        assert len(await history(postgres, Stream("room", room))) == before
+        await execute(postgres, f"alter database {database} reset synchronous_commit")
+        assert await told(appender.submit(submission(say(room, thread)))) == [[before + 1]]
 
 
 async def test_a_secret_is_gone_before_it_is_stored_and_the_fact_is_on_record(postgres: Postgres) -> None:
@@ -313,6 +326,15 @@ async def test_the_database_refuses_to_change_events(postgres: Postgres, stateme
         await place(appender)
     with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
         await execute(postgres, statement)
+
+
+async def cut(postgres: Postgres) -> None:
+    """Take the appender's connection away."""
+    await execute(
+        postgres,
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where application_name = 'agentos-api appender' and datname = current_database()",
+    )
 
 
 async def execute(postgres: Postgres, statement: str) -> None:

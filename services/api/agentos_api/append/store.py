@@ -15,7 +15,7 @@ from agentos_api.append.draft import Draft
 from agentos_api.append.submission import Answer, RequestKey
 from agentos_shared.domain.envelope import Event, Stream
 from agentos_shared.host.lifecycle import CLOCK, RNG, Clock, Rng
-from agentos_shared.store import sqlstate, statements
+from agentos_shared.store import migrate, sqlstate, statements
 from agentos_shared.store.reader import Head, read_entities
 
 log = structlog.get_logger()
@@ -135,6 +135,8 @@ class PostgresStore:
         """The connection; what goes wrong on it comes out as one of our three kinds."""
         try:
             yield await self._open()
+        except Unavailable:
+            raise
         except Exception as error:
             if sqlstate.sqlstate(error) in _RACES:
                 raise Stale from error
@@ -147,12 +149,20 @@ class PostgresStore:
 
     async def _open(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await asyncpg.connect(
+            connection = await asyncpg.connect(
                 self._dsn,
                 timeout=CONNECT_TIMEOUT_S,
                 command_timeout=STATEMENT_TIMEOUT_S,
                 server_settings=_SERVER_SETTINGS,
             )
+            try:
+                # The server may have come back with other settings than it had when this process started.
+                await migrate.check_durability(connection)
+            except migrate.UnsafeSettings as error:
+                connection.terminate()
+                log.error("append_refused_by_settings", detail=str(error))
+                raise Unavailable(str(error)) from error
+            self._connection = connection
             log.info("appender_connected")
         return self._connection
 
