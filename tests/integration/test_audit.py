@@ -187,3 +187,64 @@ async def test_events_can_only_be_added(postgres: Postgres, owner: Owner, role: 
         assert isinstance(refused.value, asyncpg.InsufficientPrivilegeError)
     assert await owner.fetchval("select count(*) from evt_events") == 3
     assert (await audit.verify_store(owner)).valid
+
+
+async def without_guards(owner: Owner, *statements: str) -> None:
+    await owner.execute("alter table evt_events disable trigger user")
+    for statement in statements:
+        await owner.execute(statement)
+    await owner.execute("alter table evt_events enable trigger user")
+
+
+async def verified_once(owner: Owner) -> None:
+    await store(owner, chain(ROOM, 20) + chain(Stream("room", "room_2"), 5))
+    assert (await audit.verify_store(owner, checkpoints=True)).valid
+    assert await owner.fetchval("select seq from evt_checkpoints where stream_id = $1", ROOM.id) == 20
+
+
+async def test_a_tail_deleted_with_its_head_is_found_by_the_last_verification(owner: Owner) -> None:
+    await verified_once(owner)
+    await without_guards(
+        owner,
+        "delete from evt_events where stream_id = 'room_1' and stream_seq > 15",
+        "update evt_stream_heads h set seq = 15, hash = e.event_hash from evt_events e"
+        " where h.stream_id = 'room_1' and e.stream_id = 'room_1' and e.stream_seq = 15",
+    )
+    assert (await audit.verify_store(owner)).valid, "the chain alone cannot know"
+    report = await audit.verify_store(owner, checkpoints=True)
+    (bad,) = report.bad
+    assert bad.first_mismatch is not None
+    assert (bad.stream_id, bad.first_mismatch.kind, bad.first_mismatch.stream_seq) == (
+        "room_1",
+        "checkpoint_mismatch",
+        20,
+    )
+    again = await audit.verify_store(owner, checkpoints=True)
+    assert not again.valid, "what was found is not forgotten"
+
+
+async def test_a_chain_that_was_computed_anew_is_found_by_the_last_verification(owner: Owner) -> None:
+    await verified_once(owner)
+    forged = chain(ROOM, 20, data=[{"content_md": "never said"}])
+    await without_guards(
+        owner,
+        "delete from evt_events where stream_id = 'room_1'",
+        "delete from evt_stream_heads where stream_id = 'room_1'",
+    )
+    await store(owner, forged)
+    assert (await audit.verify_store(owner)).valid, "the chain alone cannot know"
+    report = await audit.verify_store(owner, checkpoints=True)
+    assert [bad.stream_id for bad in report.bad] == ["room_1"]
+
+
+async def test_what_is_appended_after_a_verification_is_no_mismatch(owner: Owner) -> None:
+    await verified_once(owner)
+    longer = chain(ROOM, 25)
+    await without_guards(
+        owner,
+        "delete from evt_events where stream_id = 'room_1'",
+        "delete from evt_stream_heads where stream_id = 'room_1'",
+    )
+    await store(owner, longer)
+    assert (await audit.verify_store(owner, checkpoints=True)).valid
+    assert await owner.fetchval("select seq from evt_checkpoints where stream_id = $1", ROOM.id) == 25

@@ -55,7 +55,10 @@ async def _verify(
             connection = await asyncpg.connect(url, timeout=10)
             try:
                 if only is None:
-                    return await verify_store(connection, workspace_id=workspace_id, progress=show), None
+                    whole = workspace_id is None
+                    return await verify_store(
+                        connection, workspace_id=workspace_id, progress=show, checkpoints=whole
+                    ), None
                 report = StoreReport()
                 verdict = await verify_stream(connection, only, progress=show)
                 report.add(verdict)

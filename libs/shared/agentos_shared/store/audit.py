@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from agentos_shared.domain.envelope import Stream
 from agentos_shared.store import statements
-from agentos_shared.store.chain import ChainCheck, Verdict
+from agentos_shared.store.chain import ChainCheck, Mismatch, Verdict
 from agentos_shared.store.reader import Connection, Head, event_of
 
 SQL: Final = statements.load("agentos_shared.store", "audit.sql")
@@ -72,6 +72,14 @@ class StoreReport:
             if len(self.bad) < KEPT:
                 self.bad.append(verdict)
 
+    def add_unkept(self, verdict: Verdict) -> None:
+        """A stream, counted already, that is not what it was at the last verification."""
+        if any((bad.stream_type, bad.stream_id) == (verdict.stream_type, verdict.stream_id) for bad in self.bad):
+            return
+        self.bad_streams += 1
+        if len(self.bad) < KEPT:
+            self.bad.append(verdict)
+
     def json(self) -> dict[str, Any]:
         """The members as a JSON object."""
         return {
@@ -104,17 +112,23 @@ async def verify_stream(
 
 
 async def verify_store(
-    connection: Connection, *, workspace_id: str | None = None, progress: Progress | None = None
+    connection: Connection,
+    *,
+    workspace_id: str | None = None,
+    progress: Progress | None = None,
+    checkpoints: bool = False,
 ) -> StoreReport:
     """Check every stream, as the store stands at one moment.
 
     Args:
+        checkpoints: also hold the store against the ends that the last such call found good, and note the present ones
+            when everything holds (``evt_checkpoints``; the owner may).
         connection: not in a transaction; of the owner, or of any role that may read ``evt_*``.
         workspace_id: only the streams whose head names it.
     """
     started = time.monotonic()
     report = StoreReport()
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
+    async with connection.transaction(isolation="repeatable_read", readonly=not checkpoints):
         report.weak_guards = [row["problem"] for row in await connection.fetch(SQL["weak_guards"])]
         total = await connection.fetchval(SQL["size"], workspace_id)
 
@@ -130,8 +144,31 @@ async def verify_store(
             for verdict in verdicts:
                 report.add(verdict)
             tell(0, total)
+        if checkpoints:
+            await _hold_against_checkpoints(connection, report)
     report.seconds = time.monotonic() - started
     return report
+
+
+async def _hold_against_checkpoints(connection: Connection, report: StoreReport) -> None:
+    for row in await connection.fetch(SQL["unkept_checkpoints"]):
+        report.add_unkept(_unkept(row))
+    if report.valid:
+        await connection.execute(SQL["keep_checkpoints"])
+
+
+def _unkept(row: Any) -> Verdict:
+    gone = row["event_id"] is None
+    mismatch = Mismatch(
+        row["seq"],
+        None if gone else str(row["event_id"]),
+        row["event_type"],
+        "checkpoint_mismatch",
+        "was verified before, and is gone" if gone else "was verified before, with another hash",
+        expected_event_hash=row["hash"],
+        actual_event_hash=row["event_hash"],
+    )
+    return Verdict(row["stream_type"], row["stream_id"], 0, False, mismatch, row["event_hash"])
 
 
 async def owners(connection: Connection, stream: Stream) -> set[str]:

@@ -71,3 +71,20 @@ where not exists (
     select from pg_attribute
     where attrelid = 'evt_events'::regclass and attname = 'data' and attgenerated = 's' and not attisdropped
 )
+
+-- name: unkept_checkpoints
+-- Streams whose end at the last verification is no longer what it was. This finds what the chain alone cannot: a tail
+-- that was deleted together with its head, and a chain that was computed anew from some event on.
+select c.stream_type, c.stream_id, c.seq, c.hash, e.event_id, e.event_type, e.event_hash
+from evt_checkpoints c
+left join evt_events e on e.stream_type = c.stream_type and e.stream_id = c.stream_id and e.stream_seq = c.seq
+where c.consumer = 'audit' and e.event_hash is distinct from c.hash
+order by c.stream_type, c.stream_id
+
+-- name: keep_checkpoints
+-- The ends of all streams, as this snapshot has verified them.
+insert into evt_checkpoints (consumer, stream_type, stream_id, seq, hash)
+select 'audit', stream_type, stream_id, seq, hash from evt_stream_heads
+on conflict (consumer, stream_type, stream_id)
+do update set seq = excluded.seq, hash = excluded.hash, updated_at = clock_timestamp()
+where (evt_checkpoints.seq, evt_checkpoints.hash) is distinct from (excluded.seq, excluded.hash)

@@ -26,6 +26,7 @@ Kind = Literal[
     "head_mismatch",  # the head disagrees with the last event
     "head_missing",
     "events_missing",  # the head counts events that are not there
+    "checkpoint_mismatch",  # an event that was verified before is gone, or is another one now
 ]
 
 
