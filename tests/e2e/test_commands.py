@@ -1,5 +1,6 @@
 """The other commands as a user meets them, and servers that somebody else runs."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -15,7 +16,10 @@ import pytest
 from agentos_cli.tail import plain
 from agentos_runtime import binaries, database, probe
 from agentos_runtime import settings as runtime_settings
+from agentos_runtime import stack as stack_of
 from agentos_runtime.datadir import DataDir
+from agentos_runtime.errors import Unreachable
+from agentos_runtime.supervisor import Supervisor
 from tests.fixtures.stack import CLI, PostgresServer, Stack, agentos, child, running_stack, wait_ready, wait_until
 
 
@@ -178,6 +182,13 @@ def test_servers_that_somebody_else_runs(tmp_path: Path, postgres_server: Postgr
         room, _ = make_thread(stack)
         assert agentos("tail", room, "--no-follow", "--data-dir", str(stack.data_dir)).stdout.count("\n") == 2
     assert not (tmp_path / "data" / "postgres").exists()
+
+
+def test_a_server_that_is_not_there_is_exit_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack_of, "EXTERNAL_TIMEOUT_S", 0.2)
+    nowhere = runtime_settings.Settings(tmp_path, port=0, nats_url="nats://127.0.0.1:9")
+    with pytest.raises(Unreachable, match=r"nats: .*Check its URL"):
+        asyncio.run(Supervisor(nowhere).run())
 
 
 def test_text_of_agents_cannot_steer_the_terminal() -> None:

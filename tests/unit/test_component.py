@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from agentos_runtime import component as module
 from agentos_runtime.component import Backoff, Component, Spec, State, describe_exit
-from agentos_runtime.errors import RuntimeFailure
+from agentos_runtime.errors import RuntimeFailure, Unreachable
 from agentos_runtime.probe import READY, Answer, Probe, Readiness
 
 FAST = Backoff(base_s=0.01, cap_s=0.05, attempts=3)
@@ -170,14 +170,25 @@ async def test_one_that_hangs_is_killed(watch: Callable[..., Watched], monkeypat
     assert "silent" in it.component.last_exit
 
 
-async def test_a_start_that_takes_too_long_is_a_failure(
-    watch: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "START_TIMEOUT_S", 0.05)
-    it = watch(FOREVER, silent)
+async def test_a_start_that_takes_too_long_is_a_failure(watch: Callable[..., Watched]) -> None:
+    it = watch(FOREVER, silent, start_timeout_s=0.05)
     await it.until_state(State.FATAL)
     assert "not ready" in it.component.detail
     assert it.component.pid is None
+
+
+async def test_one_that_vanishes_while_it_is_made_ready_is_started_again(watch: Callable[..., Watched]) -> None:
+    tries: list[int] = []
+
+    async def vanish_once() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise Unreachable("the connection was lost")
+
+    it = watch(FOREVER, ready, on_ready=vanish_once)
+    await it.until_state(State.HEALTHY)
+    assert it.component.restarts == 1
+    assert it.component.last_exit == "the connection was lost"
 
 
 async def test_a_deaf_one_is_killed_when_stopped(watch: Callable[..., Watched]) -> None:
@@ -197,6 +208,29 @@ async def test_a_server_elsewhere_is_only_watched(watch: Callable[..., Watched])
     await it.until_state(State.HEALTHY)
     assert it.component.status()["external"] is True
     assert it.component.pid is None
+
+
+async def test_a_server_elsewhere_that_is_not_there_is_fatal(watch: Callable[..., Watched]) -> None:
+    it = watch(None, silent, start_timeout_s=0.05)
+    await it.until_state(State.FATAL)
+    assert "nobody answers" in it.component.detail
+
+
+async def test_a_server_elsewhere_that_goes_is_waited_for(
+    watch: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SILENCE_LIMIT_S", 0.05)
+    there = [True]
+
+    async def probe() -> Readiness:
+        return READY if there else SILENT
+
+    it = watch(None, probe, start_timeout_s=0.05)
+    await it.until_state(State.HEALTHY)
+    there.clear()
+    await it.until(lambda: it.component.restarts > FAST.attempts)
+    there.append(True)
+    await it.until_state(State.HEALTHY)
 
 
 def test_backoff_is_short_once_then_doubles_to_its_cap() -> None:

@@ -28,12 +28,11 @@ from typing import Any, Final
 
 import psutil
 
-from agentos_runtime.errors import RuntimeFailure
+from agentos_runtime.errors import RuntimeFailure, Unreachable
 from agentos_runtime.logs import RotatingLog
 from agentos_runtime.probe import Answer, Probe
 
 FORGIVEN_AFTER_S: Final = 30.0
-START_TIMEOUT_S: Final = 60.0
 #: A process that answers nothing for so long hangs; one that answers "not ready" is only waiting for others.
 SILENCE_LIMIT_S: Final = 60.0
 FIRST_RETRY_S: Final = 0.2
@@ -63,8 +62,8 @@ class Spec:
     Attributes:
         command: makes the command line; None for a server that is run elsewhere and only watched.
         before_start: awaited before each start, such as removing leftovers.
-        on_ready: awaited when a start has become ready, before the component counts as healthy. A RuntimeFailure
-            that it raises is final.
+        on_ready: awaited when a start has become ready, before the component counts as healthy. Unreachable makes it a
+            failed start; any other RuntimeFailure is final.
         needs: names of components without which this one exits with code 3.
         stop_signals: (signal, seconds of patience) in order; SIGKILL follows.
     """
@@ -78,6 +77,7 @@ class Spec:
     needs: tuple[str, ...] = ()
     stop_signals: tuple[tuple[signal.Signals, float], ...] = ((signal.SIGTERM, 8.0),)
     watch_every_s: float = 2.0
+    start_timeout_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,7 @@ class Component:
         self._failures = 0
         self._unready_starts = 0
         self._was_ready = False
+        self._ever_ready = False
         self._process: subprocess.Popen[bytes] | None = None
         self._exited = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
@@ -153,12 +154,15 @@ class Component:
             self._log = RotatingLog(self._log_path)
         while True:
             self._was_ready = False
+            self._process = None
             self._set(State.STARTING, "")
             try:
                 await self.spec.before_start()
                 if self.spec.command is not None:
                     self._spawn(self.spec.command())
                 await self._watch()
+            except Unreachable as failure:  # it went away again while it was made ready
+                await self._give_up(str(failure))
             except RuntimeFailure as failure:
                 await self._kill()
                 self._set(State.FATAL, str(failure))
@@ -168,7 +172,8 @@ class Component:
             self.pid = self.created = None
             self._failures += 1
             if not self._may_restart():
-                self._set(State.FATAL, f"gave up after {self._unready_starts} failed starts; the last {self.last_exit}")
+                times = "" if self._unready_starts < 2 else f"gave up after {self._unready_starts} starts; at last "
+                self._set(State.FATAL, f"{times}{self.last_exit}")
                 return
             delay = self._backoff.delay_s(self._failures)
             self._set(State.RESTARTING, f"{self.last_exit}; again in {delay:.1f} s")
@@ -180,6 +185,8 @@ class Component:
         if code == EXIT_DEPENDENCY and self._blocked(self):
             return True
         self._unready_starts += not self._was_ready
+        if self.spec.command is None:  # not ours to restart: waited for, unless it never was there
+            return self._ever_ready
         return code != EXIT_USAGE and self._unready_starts < self._backoff.attempts
 
     async def stop(self) -> None:
@@ -206,7 +213,7 @@ class Component:
 
     def _spawn(self, command: Sequence[str]) -> None:
         assert self._log is not None
-        reading, writing = os.pipe2(os.O_CLOEXEC)
+        reading, writing = os.pipe()  # closed in every other child: Python makes descriptors so
         try:
             self._process = subprocess.Popen(
                 command,
@@ -299,7 +306,7 @@ class Component:
                     await self.spec.on_ready()
                     healthy_since = now
                     self._unready_starts = 0
-                    self._was_ready = True
+                    self._was_ready = self._ever_ready = True
                 elif now - healthy_since > FORGIVEN_AFTER_S:
                     self._failures = 0
                 self._set(State.HEALTHY, "")
@@ -307,8 +314,9 @@ class Component:
             if healthy_since is None:
                 if self.detail != found.detail and found.answer is Answer.NOT_READY:
                     self._set(State.STARTING, found.detail)
-                if now - started > START_TIMEOUT_S:
-                    await self._give_up(f"not ready {START_TIMEOUT_S:.0f} s after its start ({found.detail})")
+                if now - started > self.spec.start_timeout_s:
+                    waited = f"{self.spec.start_timeout_s:.0f} s"
+                    await self._give_up(f"not ready {waited} after its start ({found.detail})")
                     return
                 continue
             self._set(State.DEGRADED, found.detail)

@@ -162,14 +162,3 @@ class Lock:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         os.close(self._descriptor)
-
-
-def is_locked(data: DataDir) -> bool:
-    """Whether a supervisor runs on this data directory."""
-    try:
-        with Lock(data):
-            return False
-    except AlreadyRunning:
-        return True
-    except OSError:
-        return False

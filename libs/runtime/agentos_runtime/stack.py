@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.util import find_spec
+from typing import Final
 from urllib.parse import urlsplit
 
 from agentos_runtime import nats, postgres, prepare, probe, processes
@@ -15,7 +15,9 @@ from agentos_runtime.component import Spec
 from agentos_runtime.datadir import DataDir
 from agentos_runtime.settings import API_ROLE, PROJECTOR_ROLE, Settings
 
-LOOPBACK = "127.0.0.1"
+LOOPBACK: Final = "127.0.0.1"
+#: How long a server that somebody else runs is waited for at first.
+EXTERNAL_TIMEOUT_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,6 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
             },
         ),
     ]
-    made.specs = [s for s in made.specs if s.name in ("postgres", "nats") or find_spec(f"agentos_{s.name}.__main__")]
     return made
 
 
@@ -108,7 +109,8 @@ async def postgres_spec(settings: Settings, data: DataDir, password: str, port: 
     if settings.postgres_url is not None:
         parts = urlsplit(settings.postgres_url)
         host, external_port = parts.hostname or "localhost", parts.port or 5432
-        return Spec("postgres", partial(probe.postgres, host, external_port), None, on_ready=schema)
+        ask = partial(probe.postgres, host, external_port)
+        return Spec("postgres", ask, None, on_ready=schema, start_timeout_s=EXTERNAL_TIMEOUT_S)
     await postgres.initialise(data.postgres, password)
     postgres.configure(data.postgres, port)
     return Spec(
@@ -128,7 +130,8 @@ def nats_spec(settings: Settings, data: DataDir, passwords: Mapping[str, str], p
     if settings.nats_url is not None:
         parts = urlsplit(settings.nats_url)
         host, external_port = parts.hostname or "localhost", parts.port or 4222
-        return Spec("nats", partial(probe.nats, host, external_port, parts.username, parts.password), None)
+        ask = partial(probe.nats, host, external_port, parts.username, parts.password)
+        return Spec("nats", ask, None, start_timeout_s=EXTERNAL_TIMEOUT_S)
     configuration = nats.configure(data.nats, port, {user: passwords[f"nats_{user}"] for user in nats.USERS})
     return Spec(
         name="nats",

@@ -17,7 +17,7 @@ import psutil
 from agentos_runtime import processes, stack
 from agentos_runtime.component import Backoff, Component, State
 from agentos_runtime.datadir import DataDir, Lock, bind, read_json, write_private
-from agentos_runtime.errors import AlreadyRunning, RuntimeFailure
+from agentos_runtime.errors import AlreadyRunning, RuntimeFailure, Unreachable
 from agentos_runtime.settings import Settings
 
 DISK_EVERY_S: Final = 10.0
@@ -62,7 +62,7 @@ class Supervisor:
 
         Raises:
             AlreadyRunning: another supervisor has this data directory, or the port is taken.
-            RuntimeFailure: the stack could not start.
+            RuntimeFailure: the stack could not start; Unreachable when it was for a server that somebody else runs.
         """
         data = DataDir(self.settings.data_dir)
         data.create()
@@ -92,6 +92,8 @@ class Supervisor:
                 watching.cancel()
                 await self._stop(running)
         if not self.ready and (failed := self._first_fatal()):
+            if failed.spec.command is None:
+                raise Unreachable(f"{failed.name}: {failed.detail}. Check its URL, and whether it runs.")
             raise RuntimeFailure(self._why(failed, data.logs / f"{failed.name}.log"))
 
     def _why(self, failed: Component, log: Path) -> str:
