@@ -9,8 +9,10 @@ import traceback
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from statistics import median
 from typing import Final, NoReturn
 
+import psutil
 from rich.console import Console
 
 from bench import report
@@ -28,6 +30,11 @@ GROUPS: Final = {
 }
 
 
+#: More than this, and other work takes what is measured. It takes it unevenly: sixty processes get sixty shares of a
+#: crowded processor, and a single one gets one.
+CALM_PERCENT: Final = 15
+
+
 def main() -> int:
     """Runs the rows that were asked for. 0 unless one of them could not be measured."""
     options = _options()
@@ -35,12 +42,14 @@ def main() -> int:
     _raise_file_limit()
     signal.signal(signal.SIGTERM, _interrupt)
     lines: list[Line] = []
+    busy: list[float] = []
     started = time.monotonic()
     try:
         with Bench(console, quick=options.quick) as bench:
             for group in options.only or GROUPS:
                 rows: dict[str, Callable[[Bench], list[Line]]] = import_module(f"bench.rows.{group}").ROWS
                 for what, measure in rows.items():
+                    busy.append(psutil.cpu_percent(1.0))
                     lines += _measured(bench, group, what, measure)
     except KeyboardInterrupt:
         console.print("Interrupted; everything that was started is stopped.")
@@ -50,8 +59,13 @@ def main() -> int:
     goals = [goal for line in lines for goal in line.goals if goal.kind == "must"]
     reached = sum(goal.reached is True for goal in goals)
     console.print(f"{reached} of {len(goals)} targets that must be reached are reached. Took {took:.0f} s.")
+    console.print(
+        f"Before the rows {median(busy):.0f} % of the machine was busy with something else (at most {max(busy):.0f} %)."
+        + (" That is too much to trust these figures." if max(busy) > CALM_PERCENT else ""),
+        style="yellow" if max(busy) > CALM_PERCENT else "dim",
+    )
     if options.json is not None:
-        report.write(options.json, lines, {"quick": options.quick, "seconds": took})
+        report.write(options.json, lines, {"quick": options.quick, "seconds": took, "busy_percent_before": busy})
     return 1 if any(line.ours is None for line in lines) else 0
 
 

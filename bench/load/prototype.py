@@ -120,10 +120,12 @@ async def measure(spec: dict[str, Any]) -> dict[str, Any]:
 
     await all_call(spec["warm_s"])
     latencies.clear()
+    cpu = time.process_time()
     took = await all_call(spec["seconds"])
+    cpu = time.process_time() - cpu
     task.cancel()
     await connection.close()
-    return {"per_s": len(latencies) / took, **percentiles(latencies)}
+    return {"per_s": len(latencies) / took, "cpu_us": cpu / len(latencies) * 1e6, **percentiles(latencies)}
 
 
 if __name__ == "__main__":

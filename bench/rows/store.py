@@ -33,7 +33,7 @@ def append(bench: Bench) -> list[Line]:
     server = bench.shared(store_server)
     notes = [SAME_SERVER]
     measures: dict[tuple[str, str], Callable[[], float]] = {}
-    latencies: dict[tuple[str, str], list[float]] = {}
+    seen: dict[tuple[str, str], list[dict[str, float]]] = {}
 
     def in_process(module: str, database: str, role: str, shape: str, name: str) -> float:
         answer = children.load(
@@ -47,7 +47,7 @@ def append(bench: Bench) -> list[Line]:
             },
             timeout_s=bench.seconds + 60,
         )
-        latencies.setdefault((name, shape), []).append(answer["p99_ms"])
+        seen.setdefault((name, shape), []).append(answer)
         per_s: float = answer["per_s"]
         return per_s
 
@@ -73,8 +73,12 @@ def append(bench: Bench) -> list[Line]:
         one = found.get(f"{name}, {shape}")
         if one is None:
             return None
-        p99 = Series("", "ms", latencies.get((name, shape)) or [0])
-        return Series(name, one.unit, one.values, f"p99 of a call {p99}" if p99.median else "")
+        note = ""
+        if answers := seen.get((name, shape)):
+            p99 = Series("", "ms", [answer["p99_ms"] for answer in answers])
+            cpu = Series("", "us", [answer["cpu_us"] for answer in answers])
+            note = f"p99 of a call {p99}, CPU of the process {cpu} an event"
+        return Series(name, one.unit, one.values, note)
 
     return [_line(shape, series, notes) for shape in ("many", "hot")]
 
