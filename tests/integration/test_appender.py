@@ -244,6 +244,17 @@ async def test_a_full_queue_pushes_back_and_recovers(postgres: Postgres) -> None
         assert await told(appender.submit(submission(say(room, thread)))) == [[13]]
 
 
+async def test_the_queue_counts_commands_not_requests(postgres: Postgres) -> None:
+    async with running(postgres, max_waiting=100) as appender:
+        room, thread = await place(appender)
+        bulk = submission(*(say(room, thread) for _ in range(60)))
+        first, second = appender.submit(bulk), appender.submit(bulk)
+        with pytest.raises(TryLater, match="append_queue_full"):
+            appender.submit(submission(say(room, thread)))
+        assert {(await first).status, (await second).status} == {201}
+        assert appender.waiting == 0
+
+
 async def test_a_lost_connection_is_said_and_mended(postgres: Postgres) -> None:
     async with running(postgres) as appender:
         room, thread = await place(appender)

@@ -79,8 +79,12 @@ def _progress(as_json: bool) -> Progress:
 
 def _tell(report: StoreReport) -> None:
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200  # what reads it is no screen: ids stay whole
     if report.bad:
-        table = Table("stream", "at", "event", "what", "found", title="Not what was appended", title_justify="left")
+        table = Table(title="Not what was appended", title_justify="left", show_lines=True)
+        for heading in ("stream", "at", "event", "what", "found"):
+            table.add_column(heading, overflow="fold")
         for verdict in report.bad:
             table.add_row(f"{verdict.stream_type}/{verdict.stream_id}", *_cells(verdict.first_mismatch))
         console.print(table)

@@ -71,8 +71,8 @@ CREATE TABLE public.evt_events (
     event_id uuid NOT NULL,
     event_type text NOT NULL,
     event_version integer NOT NULL,
-    occurred_at timestamp with time zone NOT NULL,
-    recorded_at timestamp with time zone NOT NULL,
+    occurred_at timestamp(3) with time zone NOT NULL,
+    recorded_at timestamp(3) with time zone NOT NULL,
     workspace_id text NOT NULL,
     mission_id text,
     room_id text,
@@ -194,7 +194,11 @@ CREATE INDEX evt_keys_age ON public.evt_keys USING btree (created_at);
 
 CREATE TRIGGER evt_events_append_only BEFORE DELETE OR UPDATE ON public.evt_events FOR EACH ROW EXECUTE FUNCTION public.evt_refuse_change();
 
+ALTER TABLE public.evt_events ENABLE ALWAYS TRIGGER evt_events_append_only;
+
 CREATE TRIGGER evt_events_no_truncate BEFORE TRUNCATE ON public.evt_events FOR EACH STATEMENT EXECUTE FUNCTION public.evt_refuse_change();
+
+ALTER TABLE public.evt_events ENABLE ALWAYS TRIGGER evt_events_no_truncate;
 
 GRANT USAGE ON SCHEMA proj TO agentos_api;
 

@@ -40,7 +40,9 @@ from agentos_shared.store.reader import Head
 
 log = structlog.get_logger()
 
+#: Commands and bytes that may wait. At a thousand commands a second the last of them would wait for ten seconds.
 MAX_WAITING: Final = 10_000
+MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 MAX_BATCH: Final = 256
 MIN_SPLIT: Final = 16
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -113,7 +115,7 @@ class Appender:
     """Appends to the event store for this process. It is the only user of its store.
 
     Args:
-        max_waiting: submissions that may wait; more are refused with 503.
+        max_waiting: commands that may wait; more are refused with 503.
     """
 
     def __init__(self, store: Store, *, clock: Clock = CLOCK, rng: Rng = RNG, max_waiting: int = MAX_WAITING) -> None:
@@ -122,6 +124,7 @@ class Appender:
         self._rng = rng
         self._max_waiting = max_waiting
         self._queue: deque[_Waiting] = deque()
+        self._waiting = self._waiting_bytes = 0
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
         self._stopping = False
@@ -135,8 +138,8 @@ class Appender:
 
     @property
     def waiting(self) -> int:
-        """Submissions that wait for their batch."""
-        return len(self._queue)
+        """Commands that wait for their batch."""
+        return self._waiting
 
     async def run(self) -> None:
         """Drain the queue until :meth:`stop`."""
@@ -152,7 +155,7 @@ class Appender:
                     await self._wake.wait()
         finally:
             self._stopping = True
-            _fail(self._queue, _stopping())
+            _fail(self._take_all(), _stopping())
             self._drained.set()
 
     async def stop(self) -> None:
@@ -173,13 +176,15 @@ class Appender:
         """
         if self._stopping:
             raise _stopping()
-        if len(self._queue) >= self._max_waiting:
+        if self._waiting >= self._max_waiting or self._waiting_bytes >= MAX_WAITING_BYTES:
             raise TryLater("append_queue_full", "Too many writes are waiting; try again in a moment.")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         span = telemetry.open_span("append", submission.traceparent) if telemetry.enabled() else None
         if span is not None:
             submission = submission._replace(traceparent=span.traceparent)
         self._queue.append(_Waiting(submission, future, size, time.perf_counter(), span))
+        self._waiting += len(submission.parts)
+        self._waiting_bytes += size
         self._wake.set()
         return future
 
@@ -205,7 +210,7 @@ class Appender:
             error = statement.exception()
             if error is not None:
                 if ahead is not None:  # it was decided on what did not happen
-                    self._queue.extendleft(reversed(ahead.waiting))
+                    self._put_back(ahead.waiting)
                 await self._recover(batch.waiting, error)
                 return
             failpoint("api.after_commit")
@@ -218,12 +223,26 @@ class Appender:
         taken: list[_Waiting] = []
         parts = size = 0
         while self._queue and parts < limit and size < MAX_BATCH_BYTES:
-            waiting = self._queue.popleft()
+            waiting = self._next()
             if not waiting.future.done():  # else its caller went away
                 taken.append(waiting)
                 parts += len(waiting.submission.parts)
                 size += waiting.size
         return taken
+
+    def _next(self) -> _Waiting:
+        waiting = self._queue.popleft()
+        self._waiting -= len(waiting.submission.parts)
+        self._waiting_bytes -= waiting.size
+        return waiting
+
+    def _put_back(self, waiting: list[_Waiting]) -> None:
+        self._queue.extendleft(reversed(waiting))
+        self._waiting += sum(len(one.submission.parts) for one in waiting)
+        self._waiting_bytes += sum(one.size for one in waiting)
+
+    def _take_all(self) -> list[_Waiting]:
+        return [self._next() for _ in range(len(self._queue))]
 
     async def _decide(self, waiting: list[_Waiting]) -> _Batch:
         """Decide on remembered heads, loading what nothing is remembered of."""
@@ -242,7 +261,7 @@ class Appender:
                 break
             if not ahead.draft.knows(self._queue[0].submission):
                 break
-            waiting = self._queue.popleft()
+            waiting = self._next()
             if not waiting.future.done():
                 ahead.add(waiting)
         return ahead if ahead is not None and ahead.waiting else None
@@ -253,10 +272,9 @@ class Appender:
         for attempt in range(MAX_TRIES):
             if isinstance(error, Unavailable):
                 log.warning("append_failed", submissions=len(waiting), error=str(error))
-                _fail(
-                    waiting,
-                    TryLater("store_unavailable", "The event store cannot be reached; retry with the same key."),
-                )
+                away = TryLater("store_unavailable", "The event store cannot be reached; retry with the same key.")
+                # Those behind have waited as long, and would each wait for the same time-out again.
+                _fail([*waiting, *self._take_all()], away)
                 return
             if not isinstance(error, Stale):
                 await self._apart(waiting, error)

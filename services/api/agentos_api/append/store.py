@@ -23,7 +23,7 @@ SQL: Final = statements.load("agentos_api.append", "store.sql")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 CONNECT_TIMEOUT_S: Final = 2.0
-STATEMENT_TIMEOUT_S: Final = 15.0
+STATEMENT_TIMEOUT_S: Final = 5.0
 SWEEP_S: Final = 3600.0
 SWEEP_BITE: Final = 5000
 

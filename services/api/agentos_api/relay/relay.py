@@ -37,6 +37,8 @@ CONNECT_TIMEOUT_S: Final = 2.0
 STATEMENT_TIMEOUT_S: Final = 10.0
 CAMPAIGN_S: Final = 0.4
 PING_AFTER_S: Final = 0.005
+#: A lead that lasted longer than this was no failure from the start.
+STEADY_S: Final = 5.0
 
 _SERVER_SETTINGS: Final = {
     "application_name": "agentos-api relay",
@@ -149,9 +151,13 @@ class Relay:
                     command_timeout=STATEMENT_TIMEOUT_S,
                     server_settings=_SERVER_SETTINGS,
                 )
-                backoff.reset()
                 await self._campaign(connection)
-                await self._lead(connection)
+                started = self._clock.monotonic()
+                try:
+                    await self._lead(connection)
+                finally:
+                    if self._clock.monotonic() - started > STEADY_S:
+                        backoff.reset()  # what fails at once each time must not be tried in a tight loop
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
                 log.warning("relay_lost_postgres", error=f"{type(error).__name__}: {error}")
             finally:

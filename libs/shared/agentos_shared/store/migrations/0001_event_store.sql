@@ -14,8 +14,9 @@ create table evt_events (
     event_id           uuid        not null,
     event_type         text        not null,
     event_version      int         not null,
-    occurred_at        timestamptz not null,
-    recorded_at        timestamptz not null,
+    -- Whole milliseconds, as the envelope tells and the hash covers them.
+    occurred_at        timestamptz(3) not null,
+    recorded_at        timestamptz(3) not null,
     workspace_id       text        not null,
     mission_id         text,
     room_id            text,
@@ -105,6 +106,9 @@ create trigger evt_events_append_only before update or delete on evt_events
     for each row execute function evt_refuse_change();
 create trigger evt_events_no_truncate before truncate on evt_events
     for each statement execute function evt_refuse_change();
+-- Also in sessions that switch ordinary triggers off (session_replication_role).
+alter table evt_events enable always trigger evt_events_append_only;
+alter table evt_events enable always trigger evt_events_no_truncate;
 
 -- The guard of the one-statement append: aborts the whole statement when a head or a key was not what the writer saw.
 create function evt_require(held boolean) returns boolean language plpgsql as $$
