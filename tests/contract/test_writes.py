@@ -44,8 +44,8 @@ def thread(client: httpx.Client) -> str:
 
 
 def texts(client: httpx.Client, thread: str) -> list[str]:
-    (room,) = client.get("/v1/rooms").json()["rooms"]
-    events = client.get("/v1/events", params={"stream_type": "room", "stream_id": room["room_id"], "limit": 200})
+    room = client.get(f"/v1/threads/{thread}").json()["thread"]["room_id"]
+    events = client.get("/v1/events", params={"stream_type": "room", "stream_id": room, "limit": 200})
     return [e["data"]["content_md"] for e in events.json()["events"] if e["event_type"] == "message.created"]
 
 
