@@ -177,18 +177,21 @@ async def test_a_start_that_takes_too_long_is_a_failure(watch: Callable[..., Wat
     assert it.component.pid is None
 
 
-async def test_one_that_vanishes_while_it_is_made_ready_is_started_again(watch: Callable[..., Watched]) -> None:
+@pytest.mark.parametrize("error", [Unreachable("the connection was lost"), KeyError("what nobody thought of")])
+async def test_one_that_fails_while_it_is_made_ready_is_started_again(
+    watch: Callable[..., Watched], error: Exception
+) -> None:
     tries: list[int] = []
 
     async def vanish_once() -> None:
         tries.append(1)
         if len(tries) == 1:
-            raise Unreachable("the connection was lost")
+            raise error
 
     it = watch(FOREVER, ready, on_ready=vanish_once)
     await it.until_state(State.HEALTHY)
     assert it.component.restarts == 1
-    assert it.component.last_exit == "the connection was lost"
+    assert str(error) in str(it.component.last_exit)
 
 
 async def test_a_deaf_one_is_killed_when_stopped(watch: Callable[..., Watched]) -> None:

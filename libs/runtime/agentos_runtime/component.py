@@ -19,6 +19,7 @@ import random
 import signal
 import subprocess
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -167,8 +168,10 @@ class Component:
                 await self._kill()
                 self._set(State.FATAL, str(failure))
                 return
-            except OSError as error:
-                self.last_exit = f"cannot start: {error.strerror or error}"
+            except Exception as error:  # whatever it is, it must not take the other components along
+                if self._log is not None:
+                    self._log.write(traceback.format_exc().encode())
+                await self._give_up(f"{type(error).__name__}: {error}")
             self.pid = self.created = None
             self._failures += 1
             if not self._may_restart():

@@ -63,11 +63,10 @@ async def database(roles: Roles) -> list[str]:
         names of the migrations that were applied now.
 
     Raises:
-        RuntimeFailure: the server refuses, or the database is not one to serve from.
+        Unreachable: it did not work out this time.
+        RuntimeFailure: the database is not one to serve from.
     """
-    import asyncpg  # here: its import overlaps with the start of Postgres
-
-    from agentos_shared.store import migrate
+    from agentos_shared.store import migrate  # here: importing asyncpg overlaps with the start of Postgres
 
     try:
         connection = await connect(roles.owner_url)
@@ -78,11 +77,13 @@ async def database(roles: Roles) -> list[str]:
                 if role not in roles.given:
                     await migrate.let_in(connection, role, roles.passwords[role])
         finally:
-            await connection.close()
+            await connection.close(timeout=5)
     except migrate.StoreRefused as error:
         raise RuntimeFailure(str(error)) from error
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise Unreachable(f"Postgres refused to prepare the schema: {error}") from error
+    except (
+        Exception
+    ) as error:  # a connection that is lost at a bad moment raises all kinds, also asyncpg's internal ones
+        raise Unreachable(f"The schema could not be prepared: {type(error).__name__}: {error}") from error
     return applied
 
 
