@@ -1,6 +1,7 @@
 """Ours: the appender of the API, in this process, with 64 callers that each wait for their answer."""
 
 import asyncio
+import gc
 import itertools
 import json
 import sys
@@ -22,6 +23,8 @@ from bench.load.timing import percentiles
 ACTOR = Actor("agent", "agent-planner-7", ids.new_uuid())
 META = Meta("ws_bench", ACTOR, ids.new_uuid())
 BODY = CommandBody()
+#: More than can be appended: nothing is built while the clock runs.
+BUILT_PER_S = 60_000
 DONE = Answer(201, b"")
 
 
@@ -58,12 +61,17 @@ async def measure(spec: dict[str, Any]) -> dict[str, Any]:
     running = asyncio.create_task(appender.run())
     streams = [Stream("room", ids.new_id(ids.ROOM)) for _ in range(spec["streams"])]
     await asyncio.gather(*(appender.submit(submission(stream)) for stream in streams))
-    turn = itertools.cycle(streams)
+    built = round(BUILT_PER_S * (spec["warm_s"] + spec["seconds"]))
+    waiting = iter([submission(stream) for stream in itertools.islice(itertools.cycle(streams), built)])
+    # As the API does when it starts.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     latencies: list[float] = []
 
     async def call_until(end: float) -> None:
         while (before := time.perf_counter()) < end:
-            await appender.submit(submission(next(turn)))
+            await appender.submit(next(waiting))
             latencies.append(time.perf_counter() - before)
 
     async def all_call(seconds: float) -> float:

@@ -4,6 +4,7 @@ It shows what the rest costs. Heads are kept in memory; one statement proves and
 """
 
 import asyncio
+import gc
 import hashlib
 import itertools
 import json
@@ -106,6 +107,9 @@ async def measure(spec: dict[str, Any]) -> dict[str, Any]:
     store = GroupCommit(connection, streams)
     task = asyncio.create_task(store.drain())
     turn = itertools.cycle(streams)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     latencies: list[float] = []
 
     async def call_until(end: float) -> None:
