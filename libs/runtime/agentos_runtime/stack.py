@@ -13,13 +13,11 @@ from urllib.parse import urlsplit
 from agentos_runtime import nats, postgres, prepare, probe, processes
 from agentos_runtime.component import Spec
 from agentos_runtime.datadir import DataDir
-from agentos_runtime.errors import Unreachable
 from agentos_runtime.settings import API_ROLE, PROJECTOR_ROLE, Settings
 
 LOOPBACK: Final = "127.0.0.1"
 #: How long a server that somebody else runs is waited for at first.
 EXTERNAL_TIMEOUT_S: Final = 20.0
-EXTERNAL_PATIENCE_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
     common.setdefault("AGENTOS_LOG_FORMAT", "json")
     made.specs = [
         await postgres_spec(settings, data, passwords[postgres.OWNER], ports["postgres"], schema),
-        await nats_spec(settings, data, passwords, ports["nats"]),
+        nats_spec(settings, data, passwords, ports["nats"]),
         service_spec(
             "api",
             partial(probe.http, _reach(settings.host), api_port),
@@ -106,30 +104,12 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
     return made
 
 
-async def _require(name: str, variable: str, url: str, ask: probe.Probe) -> None:
-    """Give a server that is run elsewhere a moment to answer, before anything is started that needs it.
-
-    Raises:
-        Unreachable: it does not.
-    """
-    deadline = asyncio.get_running_loop().time() + EXTERNAL_PATIENCE_S
-    while (found := await ask()).answer is probe.Answer.SILENT:
-        if asyncio.get_running_loop().time() > deadline:
-            parts = urlsplit(url)
-            raise Unreachable(
-                f"{name} at {parts.hostname}:{parts.port or 'its default port'} ({variable}) cannot be reached:"
-                f" {found.detail}. Start it, or unset {variable} to use the embedded one."
-            )
-        await asyncio.sleep(0.25)
-
-
 async def postgres_spec(settings: Settings, data: DataDir, password: str, port: int, schema: prepare.Hook) -> Spec:
     """The embedded server, or the watch over one that is run elsewhere."""
     if settings.postgres_url is not None:
         parts = urlsplit(settings.postgres_url)
         host, external_port = parts.hostname or "localhost", parts.port or 5432
         ask = partial(probe.postgres, host, external_port)
-        await _require("Postgres", "AGENTOS_POSTGRES_URL", settings.postgres_url, ask)
         return Spec("postgres", ask, None, on_ready=schema, start_timeout_s=EXTERNAL_TIMEOUT_S)
     await postgres.initialise(data.postgres, password)
     postgres.configure(data.postgres, port)
@@ -145,13 +125,12 @@ async def postgres_spec(settings: Settings, data: DataDir, password: str, port: 
     )
 
 
-async def nats_spec(settings: Settings, data: DataDir, passwords: Mapping[str, str], port: int) -> Spec:
+def nats_spec(settings: Settings, data: DataDir, passwords: Mapping[str, str], port: int) -> Spec:
     """The embedded server, or the watch over one that is run elsewhere."""
     if settings.nats_url is not None:
         parts = urlsplit(settings.nats_url)
         host, external_port = parts.hostname or "localhost", parts.port or 4222
         ask = partial(probe.nats, host, external_port, parts.username, parts.password)
-        await _require("NATS", "AGENTOS_NATS_URL", settings.nats_url, ask)
         return Spec("nats", ask, None, start_timeout_s=EXTERNAL_TIMEOUT_S)
     configuration = nats.configure(data.nats, port, {user: passwords[f"nats_{user}"] for user in nats.USERS})
     return Spec(
