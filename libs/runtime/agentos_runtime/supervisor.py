@@ -92,7 +92,7 @@ class Supervisor:
                 watching.cancel()
                 await self._stop(running)
         if not self.ready and (failed := self._first_fatal()):
-            if failed.spec.command is None:
+            if failed.spec.command is None and failed.last_exit is not None:  # it never answered, or fell silent
                 raise Unreachable(f"{failed.name}: {failed.detail}. Check its URL, and whether it runs.")
             raise RuntimeFailure(self._why(failed, data.logs / f"{failed.name}.log"))
 
