@@ -75,8 +75,13 @@ def over_the_api(api: httpx.Client, thread_id: str, position: str) -> list[dict[
     """All messages of a thread, oldest first."""
     rows: list[dict[str, Any]] = []
     query: dict[str, Any] = {"limit": 50, "min_position": position}
+    patience = 10
     while True:
-        page = api.get(f"/v1/threads/{thread_id}/messages", params=query).json()
+        answer = api.get(f"/v1/threads/{thread_id}/messages", params=query)
+        if answer.status_code == 503 and patience:  # it has waited for two seconds already, and says to ask again
+            patience -= 1
+            continue
+        page = answer.raise_for_status().json()
         rows += page["messages"]
         if page["next_cursor"] is None:
             return rows[::-1]
