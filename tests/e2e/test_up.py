@@ -212,6 +212,7 @@ def test_as_an_ordinary_user() -> None:
     os.chown(home, 65534, 65534)
     # An ordinary user who may read the checkout, wherever that is: reading is the only right beyond the user's own.
     become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
+    become += ["--securebits=+no_setuid_fixup"]  # so that access(2) knows of it too
     become += ["--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"]
     command = [*become, *CLI]
     environment = {"HOME": str(home), "PATH": os.defpath}

@@ -16,7 +16,8 @@ import sys
 
 CLONE_NEWUSER = 0x10000000
 PR_SET_PDEATHSIG = 1
-PR_SET_KEEPCAPS = 8
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 1 << 2
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CAP_DAC_OVERRIDE = 1
@@ -83,7 +84,8 @@ def map_ids(libc: ctypes.CDLL, user: pwd.struct_passwd) -> None:
 
 def become(libc: ctypes.CDLL, user: pwd.struct_passwd) -> None:
     """Drops root for good, keeping CAP_DAC_OVERRIDE across exec."""
-    check(libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
+    # Else access(2) judges without capabilities, and initdb asks it whether there is a server beside it.
+    check(libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0))
     os.setgroups([])
     os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
     os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
