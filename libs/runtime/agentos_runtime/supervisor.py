@@ -93,7 +93,8 @@ class Supervisor:
                 await self._stop(running)
         if not self.ready and (failed := self._first_fatal()):
             if failed.spec.command is None and failed.last_exit is not None:  # it never answered, or fell silent
-                raise Unreachable(f"{failed.name}: {failed.detail}. Check its URL, and whether it runs.")
+                variable = f"AGENTOS_{failed.name.upper()}_URL"
+                raise Unreachable(f"{failed.name}: {failed.detail}. Start that server, or correct {variable}.")
             raise RuntimeFailure(self._why(failed, data.logs / f"{failed.name}.log"))
 
     def _why(self, failed: Component, log: Path) -> str:
