@@ -187,7 +187,7 @@ def test_servers_that_somebody_else_runs(tmp_path: Path, postgres_server: Postgr
 def test_a_server_that_is_not_there_is_exit_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack_of, "EXTERNAL_TIMEOUT_S", 0.2)
     nowhere = runtime_settings.Settings(tmp_path, port=0, nats_url="nats://127.0.0.1:9")
-    with pytest.raises(Unreachable, match="nats: .*AGENTOS_NATS_URL"):
+    with pytest.raises(Unreachable, match=r"nats: .*AGENTOS_NATS_URL"):
         asyncio.run(Supervisor(nowhere).run())
 
 
