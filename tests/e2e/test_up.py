@@ -77,13 +77,19 @@ def test_up_status_and_down_in_a_path_with_spaces(data_dir: Path) -> None:
     assert agentos("down", "--data-dir", str(data_dir)).returncode == 0
 
 
-def test_passwords_are_private(data_dir: Path) -> None:
+def test_passwords_and_logs_are_private(data_dir: Path) -> None:
+    (data_dir / "logs").mkdir(parents=True)
+    for left in ("supervisor.log", "api.log"):  # from a version that was less careful
+        (data_dir / "logs" / left).touch(0o644)
+    data_dir.chmod(0o700)
     with running_stack(data_dir) as stack:
         passwords = set(json.loads((data_dir / "secrets.json").read_text()).values())
         visible = [" ".join(process.cmdline()) for process in processes_of(data_dir)]
         visible += [log.read_text() for log in (data_dir / "logs").glob("*.log*")]
         visible.append(agentos("status", "--data-dir", str(data_dir)).stdout)
         assert not [secret for secret in passwords for text in visible if secret in text]
+        logs = {path.name: path.stat().st_mode & 0o777 for path in (data_dir / "logs").iterdir()}
+        assert logs == dict.fromkeys([*(f"{name}.log" for name in COMPONENTS), "supervisor.log"], 0o600)
         for private in ("secrets.json", "run.json", "nats/nats.conf"):
             assert (data_dir / private).stat().st_mode & 0o077 == 0, private
         assert data_dir.stat().st_mode & 0o077 == 0

@@ -12,7 +12,7 @@ import typer
 
 from agentos_cli import display
 from agentos_runtime import settings as runtime_settings
-from agentos_runtime.datadir import DataDir, Lock
+from agentos_runtime.datadir import DataDir, Lock, open_private
 from agentos_runtime.errors import RuntimeFailure
 from agentos_runtime.settings import Settings
 from agentos_runtime.supervisor import Supervisor, read_status
@@ -42,7 +42,7 @@ def start_detached(settings: Settings) -> int:
         pass  # refuses here, before the log of the one that runs is touched
     log = data.logs / "supervisor.log"
     command = [sys.executable, "-P", "-m", "agentos_cli", "up", "--data-dir", str(data.root)]
-    with log.open("wb") as stream:
+    with open_private(log) as stream:
         process = subprocess.Popen(
             [*command, "--port", str(settings.port)],
             stdin=subprocess.DEVNULL,

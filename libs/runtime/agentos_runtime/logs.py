@@ -53,6 +53,7 @@ class RotatingLog:
 
     def _open(self) -> tuple[int, int]:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        os.fchmod(descriptor, 0o600)  # it may be left from a version that was less careful
         return descriptor, os.fstat(descriptor).st_size
 
     def _rotate(self) -> None:
