@@ -1,5 +1,6 @@
 """Identifiers: prefixed ULIDs for entities, UUIDv7 for events. The only place that draws random ids."""
 
+import hashlib
 import os
 import random
 import threading
@@ -11,6 +12,16 @@ from ulid import ULID
 ROOM: Final = "room_"
 THREAD: Final = "th_"
 MESSAGE: Final = "msg_"
+INCIDENT: Final = "inc_"
+#: Before 32 hexadecimal digits.
+LEARNING: Final = "learn_"
+EVIDENCE: Final = "evd_"
+EXPERIMENT: Final = "exp_"
+SCORECARD: Final = "scd_"
+LESSON: Final = "les_"
+#: Before 32 hexadecimal digits of a UUID.
+ENGINE: Final = "eng_"
+ENGINE_TOKEN: Final = "engtok_"
 
 _POOL_BYTES: Final = 4096
 
@@ -53,6 +64,23 @@ def new_id(prefix: str) -> str:
     """A prefixed ULID, such as ``room_01J...`` (26 Crockford characters after the prefix)."""
     moment = (time.time_ns() // 1_000_000).to_bytes(6, "big")
     return prefix + str(ULID(moment + _randomness.take(10)))
+
+
+def derived_id(prefix: str, *names: str) -> str:
+    """A prefixed id in the form of a ULID that the same names always give, and no others (128 bits of SHA-256).
+
+    For what exists once for these names: two writers that create it at once meet at its first version.
+    """
+    return prefix + str(ULID(_digest(prefix, names)[:16]))
+
+
+def derived_hex(prefix: str, *names: str) -> str:
+    """A prefix and 32 hexadecimal digits that the same names always give."""
+    return prefix + _digest(prefix, names)[:16].hex()
+
+
+def _digest(prefix: str, names: tuple[str, ...]) -> bytes:
+    return hashlib.sha256("\x00".join((prefix, *names)).encode()).digest()
 
 
 def new_uuid() -> str:
