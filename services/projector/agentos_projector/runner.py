@@ -142,6 +142,9 @@ class Projector:
             with _traced(hints):
                 await consumer.on_hints(hints)
 
+        async def on_wanted(_: object) -> None:
+            consumer.hurry()
+
         async def on_health(_: object) -> bytes:
             return (await self.health.ready()).brief()
 
@@ -149,6 +152,7 @@ class Projector:
         hints = broker.hint_subscriber(subjects.PROJECTOR_DURABLE, batch=HINT_BATCH, on_change=on_change)
         hints(on_hints)
         broker.subscriber(subjects.health(NAME), queue=subjects.PROJECTOR_QUEUE)(on_health)
+        broker.subscriber(subjects.PING_WANTED)(on_wanted)
         self._broker, self._hints = broker, hints
         await broker.start()
         await closed.wait()

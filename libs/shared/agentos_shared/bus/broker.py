@@ -74,7 +74,7 @@ class Broker(NatsBroker):
             sub_config=ConsumerConfig(
                 durable_name=durable,
                 deliver_policy=DeliverPolicy.NEW,  # what lies before is read from the store
-                ack_policy=JetStreamAck.EXPLICIT,
+                ack_policy=JetStreamAck.ALL,
                 replay_policy=ReplayPolicy.INSTANT,
                 max_deliver=MAX_DELIVER,
                 backoff=list(REDELIVERY_S),

@@ -99,6 +99,9 @@ class Limits:
         most_load: share of the time that comparisons may take; a store with very many streams is compared less often.
         patience_s: seconds for which what passes by itself is retried; None: for ever.
         remembered: streams whose position is kept in memory, so that a stale hint costs no query.
+        rest_s_per_event: pause after hints, for each further event that they brought. A transaction costs the same for one
+            event as for fifty: under load the pause lets the next ones gather, a lone event waits for nothing.
+        rest_s: the longest such pause. Who waits for the effects ends it with :meth:`Consumer.hurry`.
     """
 
     batch_events: int = 5000
@@ -108,6 +111,8 @@ class Limits:
     most_load: float = 0.02
     patience_s: float | None = None
     remembered: int = 100_000
+    rest_s_per_event: float = 0.0005
+    rest_s: float = 0.1
 
 
 @dataclass(slots=True)
@@ -152,6 +157,7 @@ class Consumer(Generic[Tx]):
         # One transaction at a time in this process: hints and healing take turns, so neither starves the other.
         self._turn = asyncio.Lock()
         self._wake = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._caught_up = asyncio.Event()
         self._metrics = metrics.of(name)
 
@@ -166,6 +172,17 @@ class Consumer(Generic[Tx]):
             outcome = await self.apply([Range(key, 0, TO_HEAD) for key in wanted])
             if outcome.left:
                 self.wake()
+            await self._rest(sum(done.events for done in outcome.done))
+
+    async def _rest(self, applied: int) -> None:
+        pause = min(self._limits.rest_s, (applied - 1) * self._limits.rest_s_per_event)
+        if pause > 0 and not self._hurried.is_set():
+            await self._sleep_unless(self._hurried, pause)
+        self._hurried.clear()
+
+    def hurry(self) -> None:
+        """End the pause after hints, or leave out the next one: somebody waits for the effects."""
+        self._hurried.set()
 
     def wake(self) -> None:
         """Compare heads with checkpoints now: hints may have been lost."""
@@ -194,7 +211,7 @@ class Consumer(Generic[Tx]):
                 consumer=self._name,
                 seconds=round(self._clock.monotonic() - started, 3),
             )
-            await self._sleep_unless_woken(pause * (0.9 + 0.2 * self._rng.random()))
+            await self._sleep_unless(self._wake, pause * (0.9 + 0.2 * self._rng.random()))
 
     async def reconcile(self) -> float:
         """Apply everything that is behind, page by page, each stream up to its head as found.
@@ -336,9 +353,9 @@ class Consumer(Generic[Tx]):
             self._positions.clear()
         self._positions[moved.key] = moved.upto
 
-    async def _sleep_unless_woken(self, seconds: float) -> None:
+    async def _sleep_unless(self, wake: asyncio.Event, seconds: float) -> None:
         sleep = asyncio.ensure_future(self._clock.sleep(seconds))
-        woken = asyncio.ensure_future(self._wake.wait())
+        woken = asyncio.ensure_future(wake.wait())
         try:
             await asyncio.wait((sleep, woken), return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -3,7 +3,8 @@
 FastStream's own batch subscriber collects until a batch is full or its time-out is over, so a lone message waits for
 all of it; and it ends for good when the stream or the consumer is deleted. This one differs in how it pulls, only:
 
-- One pull request stays open and is renewed before it runs dry. What arrived is handed over at once, as one batch.
+- While nothing comes, one request for a single message stays open. Once it came, whatever else there is by then is
+  fetched at once, as one batch, and again until there is nothing.
 - A batch whose handler failed is nacked, so it comes again at once: the next pull waits, longer with every failure.
 - The server's idle heartbeats are the watchdog: silence, a deleted consumer or a reconnect means attaching anew, which
   makes the consumer where it is missing. :attr:`HintSubscriber.on_change` lets the owner look for what was lost.
@@ -20,6 +21,7 @@ import nats.js.errors
 import orjson
 import structlog
 from faststream.message import StreamMessage
+from faststream.nats.message import NatsBatchMessage
 from faststream.nats.subscriber.usecases import BatchPullStreamSubscriber
 from faststream.response import Response
 from nats.aio.msg import Msg
@@ -59,6 +61,7 @@ class HintSubscriber(BatchPullStreamSubscriber):
         super().__init__(*args, **kwargs)
         #: Called when hints begin to arrive and when they cease to.
         self.on_change: Callable[[], Awaitable[None]] = _nothing
+        self._parser = parse_batch
         self._decoder = decode_batch
         self._arrived: deque[Msg] = deque()
         self._signal = asyncio.Event()
@@ -132,46 +135,54 @@ class HintSubscriber(BatchPullStreamSubscriber):
         self._signal.set()
 
     async def _pump(self, inbox: str, backoff: Backoff) -> None:
-        request = f"{self.jetstream._prefix}.CONSUMER.MSG.NEXT.{self.stream.name}.{self.config.durable_name}"
-        wanted = self.pull_sub.batch_size
-        asked = 0
         # The consumer keeps what comes from now on; what was committed before it existed must be read from the store.
         self._attached = True
         log.info("hints_attached", durable=self.config.durable_name)
         await self.on_change()
+        hurried = False
         while self.running:
-            if asked < wanted // 2 + 1:
-                await self.connection.publish(request, _pull(wanted), reply=inbox)
-                asked += wanted
-            self._signal.clear()
-            if not self._arrived:
-                try:
-                    await asyncio.wait_for(self._signal.wait(), SILENCE_S)
-                except TimeoutError:
-                    raise _Detached("no heartbeat") from None
-            if self._again:
-                raise _Detached("reconnected")
-            batch: list[Msg] = []
-            while self._arrived and len(batch) < wanted:
-                message = self._arrived.popleft()
-                status = message.headers.get(_STATUS) if message.headers and not message.data else None
-                if status is None:
-                    batch.append(message)
-                elif status in (_CONFLICT, _NO_RESPONDERS):
-                    raise _Detached(f"{status} {message.headers.get('Description', '') if message.headers else ''}")
-                elif status == _HEARTBEAT:
-                    backoff.reset()
-                else:
-                    asked = 0  # the request ran out of time or was cut short
+            batch = await self._pull(inbox, backoff, at_once=hurried)
+            hurried = bool(batch)
             if not batch:
                 continue
-            asked -= len(batch)
             self._failed = False
             await self.consume(batch)
             if self._failed:
                 await asyncio.sleep(backoff.next_s())  # noqa: TID251 - of FastStream's task, which knows no Clock
             else:
                 backoff.reset()
+
+    async def _pull(self, inbox: str, backoff: Backoff, *, at_once: bool) -> list[Msg]:
+        """What is there (``at_once``; it may be nothing), or the first message that comes.
+
+        While a batch is at work the server keeps the next ones, and then sends them in one burst: waking this process
+        for each of them would cost more than the rest of the way.
+        """
+        request = f"{self.jetstream._prefix}.CONSUMER.MSG.NEXT.{self.stream.name}.{self.config.durable_name}"
+        wanted = self.pull_sub.batch_size if at_once else 1
+        await self.connection.publish(request, _pull(wanted, at_once=at_once), reply=inbox)
+        batch: list[Msg] = []
+        while True:
+            while self._arrived:
+                message = self._arrived.popleft()
+                status = message.headers.get(_STATUS) if message.headers and not message.data else None
+                if status is None:
+                    batch.append(message)
+                    if len(batch) == wanted:
+                        return batch
+                elif status in (_CONFLICT, _NO_RESPONDERS):
+                    raise _Detached(f"{status} {message.headers.get('Description', '') if message.headers else ''}")
+                elif status == _HEARTBEAT:
+                    backoff.reset()
+                else:
+                    return batch  # that was all, or the request ran out of time
+            self._signal.clear()
+            try:
+                await asyncio.wait_for(self._signal.wait(), SILENCE_S)
+            except TimeoutError:
+                raise _Detached("no heartbeat") from None
+            if self._again:
+                raise _Detached("reconnected")
 
     async def process_message(self, msg: list[Msg]) -> Response:
         """FastStream nacks and logs what this raises, and tells nobody: so it is noted here."""
@@ -187,7 +198,9 @@ async def _unsubscribe(subscription: Subscription) -> None:
         await subscription.unsubscribe()
 
 
-def _pull(batch: int) -> bytes:
+def _pull(batch: int, *, at_once: bool) -> bytes:
+    if at_once:
+        return orjson.dumps({"batch": batch, "no_wait": True})
     return orjson.dumps(
         {
             "batch": batch,
@@ -195,6 +208,23 @@ def _pull(batch: int) -> bytes:
             "idle_heartbeat": int(HEARTBEAT_S * _NANOSECONDS),
         }
     )
+
+
+class HintBatch(NatsBatchMessage):
+    """Messages of one call. The consumer acknowledges cumulatively, so the last one speaks for all.
+
+    Of several processes on one durable, one may thereby acknowledge what another still works on. Should that one die, its
+    hints are not repeated; the reconciler finds what they told.
+    """
+
+    async def ack(self) -> None:
+        await self.raw_message[-1].ack()
+        await StreamMessage.ack(self)
+
+
+async def parse_batch(messages: list[Msg]) -> HintBatch:
+    """The batch as FastStream hands it on; what a hint needs is read by :func:`decode_batch`."""
+    return HintBatch(raw_message=messages, body=[], batch_headers=[])
 
 
 async def decode_batch(message: StreamMessage[list[Msg]]) -> list[Hint]:

@@ -15,9 +15,21 @@ PROJECTOR_QUEUE: Final = "projector"
 COMMANDS: Final = "agentos.cmd.*.*.*"
 COMMANDS_QUEUE: Final = "api"
 
+#: Commands of services: ``agentos.svc.<service>.<noun>.<verb>``. The subject is the identity, since a service's NATS user
+#: alone may publish below its name.
+SERVICE_COMMANDS: Final = "agentos.svc.*.*.*"
+
+#: Events of runs, whichever stream they are in.
+RUN_EVENTS: Final = "agentos.evt.*.*.*.run.>"
+ENGINE_QUEUE: Final = "engine"
+ENGINE_CLAIM: Final = "agentos.rpc.engine.claim"
+ENGINE_HEARTBEAT: Final = "agentos.rpc.engine.heartbeat"
+
 #: Core-NATS hints between processes; losing one costs a fallback poll, never an event.
 PING_OUTBOX: Final = "agentos.ping.outbox"
 PING_PROJECTED: Final = "agentos.ping.projected"
+#: A reader waits for the projector: it should not let more work gather first.
+PING_WANTED: Final = "agentos.ping.wanted"
 
 HEADER_EVENT_ID: Final = "Nats-Msg-Id"
 HEADER_EXPECTED_LAST_SEQUENCE: Final = "Nats-Expected-Last-Sequence"
@@ -64,6 +76,11 @@ def stream_of(subject: str) -> tuple[str, str]:
 def command(workspace_id: str, noun: str, verb: str) -> str:
     """Subject of a command for request/reply: ``agentos.cmd.<workspace>.<noun>.<verb>``."""
     return f"agentos.cmd.{workspace_id}.{noun}.{verb}"
+
+
+def service_command(service: str, noun: str, verb: str) -> str:
+    """Subject of a service's command to the API: ``agentos.svc.<service>.<noun>.<verb>``."""
+    return f"agentos.svc.{service}.{noun}.{verb}"
 
 
 def health(service: str) -> str:

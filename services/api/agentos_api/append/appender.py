@@ -197,10 +197,14 @@ class Appender:
         except Exception as refused:
             await self._recover(waiting, refused)
             return
+        committed: tuple[_Batch, Sequence[int]] | None = None
         while batch is not None:
             failpoint("api.before_commit")
             statement = asyncio.create_task(self._store.append(batch.draft))
             statement.add_done_callback(lambda _: self._wake.set())
+            if committed is not None:
+                await asyncio.sleep(0)  # the database gets its next work before those who waited get theirs
+                self._finish(*committed)
             ahead: _Batch | None = None
             while not statement.done():
                 ahead = self._decide_ahead(batch, ahead)
@@ -214,8 +218,10 @@ class Appender:
                 await self._recover(batch.waiting, error)
                 return
             failpoint("api.after_commit")
-            self._finish(batch, statement.result())
+            committed = batch, statement.result()
             batch = ahead
+        if committed is not None:
+            self._finish(*committed)
 
     def _take(self) -> list[_Waiting]:
         """The next batch: half of a long queue, so that the other half is decided while the first is written."""

@@ -2,15 +2,18 @@
 
 The projector says on core NATS that it committed something (:data:`subjects.PING_PROJECTED`, no content). One
 subscription of the process wakes every waiting request, and each looks again with its own query. A ping may get lost,
-or NATS may be down: then a slow poll looks instead. A reader that finds its rows at the first look never waits.
+or NATS may be down: then a slow poll looks instead. Who begins to wait says so (:data:`subjects.PING_WANTED`), since a
+busy projector lets work gather. A reader that finds its rows at the first look never waits.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 
 from agentos_shared.contracts import subjects
 from agentos_shared.domain.errors import TryLater
@@ -45,9 +48,11 @@ class Projected:
         self._max_waiting = max_waiting
         self._rng = rng
         self._waiting: set[asyncio.Event] = set()
+        self._client: Client | None = None
 
     async def subscribe(self, client: Client) -> None:
         """Listen to the projector. The client re-subscribes by itself after it lost its connection."""
+        self._client = client
 
         async def on_ping(_: Msg) -> None:
             self.wake()
@@ -74,6 +79,7 @@ class Projected:
         self._waiting.add(woken)
         try:
             async with asyncio.timeout(self._bound_s):
+                await self._want()
                 while True:
                     # Registered before this look, so a commit after it cannot go unnoticed.
                     woken.clear()
@@ -85,6 +91,12 @@ class Projected:
             raise _behind() from None
         finally:
             self._waiting.discard(woken)
+
+    async def _want(self) -> None:
+        """Tell the projector that somebody waits. Without NATS it looks by itself, and so does the poll."""
+        if self._client is not None and self._client.is_connected:
+            with contextlib.suppress(NatsError):
+                await self._client.publish(subjects.PING_WANTED)
 
     async def _sleep(self, woken: asyncio.Event) -> None:
         try:
