@@ -108,6 +108,10 @@ def test_doctor_and_projections_on_a_running_and_a_stopped_stack(tmp_path: Path)
         checks = json.loads(agentos("doctor", "--json", "--port", port, *where).stdout)["checks"]
         assert {check["result"] for check in checks} == {"ok"}
         assert {"database", "bus", "api", "projector"} <= {check["check"] for check in checks}
+        told = agentos("doctor", *where)  # asked for no port, it speaks of the stack's own and of no other
+        assert f"port: {port} is held by our API" in told.stdout
+        assert "7717" not in told.stdout.replace(port, "").replace(str(data_dir), "")
+        assert "47717 is free" in agentos("doctor", "--port", "47717", *where).stdout
         rebuilt = json.loads(agentos("projections", "rebuild", "--json", *where).stdout)
         assert rebuilt["events"] == 2
     status = json.loads(agentos("projections", "status", "--json", *where).stdout)  # starts Postgres for itself

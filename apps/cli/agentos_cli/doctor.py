@@ -41,7 +41,7 @@ class Finding:
 def doctor(data_dir: Path | None, port: int | None, as_json: bool) -> int:
     """0 when nothing failed (warnings are no failure), 1 otherwise."""
     settings = runtime_settings.load(data_dir, port)
-    findings = asyncio.run(examine(settings))
+    findings = asyncio.run(examine(settings, port))
     if as_json:
         typer.echo(json.dumps({"checks": [asdict(finding) for finding in findings]}, indent=1))
     else:
@@ -53,11 +53,15 @@ def doctor(data_dir: Path | None, port: int | None, as_json: bool) -> int:
     return 1 if any(finding.result == "failed" for finding in findings) else 0
 
 
-async def examine(settings: Settings) -> list[Finding]:
-    """Every check; none depends on another's success."""
+async def examine(settings: Settings, port: int | None) -> list[Finding]:
+    """Every check; none depends on another's success.
+
+    Args:
+        port: asked about explicitly; None means that of the stack that runs, else that of the settings.
+    """
     status = read_status(DataDir(settings.data_dir))
     findings = [python(), *servers(), data_directory(settings.data_dir), disk(settings)]
-    findings.append(api_port(settings, status))
+    findings.append(api_port(settings, port, status))
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         findings.append(root())
     postgres_url = settings.postgres_url or (status or {}).get("postgres_url")
@@ -124,10 +128,14 @@ def disk(settings: Settings) -> Finding:
     return Finding("disk", "ok", detail)
 
 
-def api_port(settings: Settings, status: dict[str, Any] | None) -> Finding:
-    """Free, or ours."""
-    if status is not None and urlsplit(str(status["url"])).port == settings.port:
-        return Finding("port", "ok", f"{settings.port} is held by our API")
+def api_port(settings: Settings, asked: int | None, status: dict[str, Any] | None) -> Finding:
+    """Ours while the stack runs; else free."""
+    if status is not None:
+        ours = urlsplit(str(status["url"])).port
+        if asked in (None, ours):
+            return Finding("port", "ok", f"{ours} is held by our API ({status['url']})")
+    elif settings.port == 0:
+        return Finding("port", "ok", "0: the next start takes a free one")
     try:
         bind(settings.host, settings.port).close()
     except OSError as error:
@@ -170,8 +178,8 @@ async def database(url: str) -> Finding:
 
 
 async def bus(url: str) -> Finding:
-    """Reachable, with JetStream."""
-    parts = urlsplit(url)
+    """Reachable, with JetStream; the first of several servers is asked."""
+    parts = urlsplit(url.split(",")[0].strip())
     found = await probe.nats(parts.hostname or "localhost", parts.port or 4222, parts.username, parts.password)
     if found.answer is probe.Answer.READY:
         return Finding("bus", "ok", "NATS answers, JetStream is on")
