@@ -97,6 +97,27 @@ def test_wrong_usage_is_exit_2(tmp_path: Path) -> None:
     assert "AGENTOS_DISK_LOW_MB" in wrong.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AGENTOS_POSTGRES_URL", "mysql://owner:hidden@host/agentos"),
+        ("AGENTOS_POSTGRES_URL", "postgresql://owner:hidden@host:many/agentos"),
+        ("AGENTOS_API_POSTGRES_URL", "hidden"),
+        ("AGENTOS_NATS_URL", "nats://host:99999"),
+        ("AGENTOS_NATS_URL", "nats://hidden@"),
+        ("AGENTOS_NATS_URL", "nats://one:4222,http://hidden:4222"),
+        ("AGENTOS_HOST", "no.such.host.invalid"),
+        ("AGENTOS_HOST", "192.0.2.1"),
+    ],
+)
+def test_an_address_that_is_none_is_exit_2_at_once(tmp_path: Path, name: str, value: str) -> None:
+    done = agentos("up", "--data-dir", str(tmp_path / "data"), "--port", "0", env={name: value})
+    assert done.returncode == 2, done.stderr
+    assert name in done.stderr
+    assert "hidden" not in done.stderr
+    assert not (tmp_path / "data" / "postgres").exists()
+
+
 def test_doctor_and_projections_on_a_running_and_a_stopped_stack(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     where = ["--data-dir", str(data_dir)]

@@ -204,12 +204,27 @@ def test_a_recycled_pid_is_not_taken_for_postgres(data_dir: Path) -> None:
         assert stack.status()["phase"] == "healthy"
 
 
-def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(data_dir: Path) -> None:
-    done = agentos("up", "--detach", "--data-dir", str(data_dir), "--port", "0", env={"AGENTOS_AUTH": "nonsense"})
-    assert done.returncode == 1
-    assert "api did not start" in done.stderr
-    assert "api.log" in done.stderr
-    wait_gone(data_dir)
+def test_settings_that_a_service_refuses_are_exit_2_and_leave_nothing(data_dir: Path) -> None:
+    wrong = {"AGENTOS_AUTH": "nonsense", "AGENTOS_ALLOWED_HOSTS": "", "AGENTOS_OPEN_BEHIND_LOOPBACK": "maybe"}
+    for detach in ([], ["--detach"]):
+        done = agentos("up", *detach, "--data-dir", str(data_dir), "--port", "0", env=wrong)
+        assert done.returncode == 2, done.stderr
+        assert "api did not start" in done.stderr
+        assert "api.log" in done.stderr
+        assert "AGENTOS_AUTH: " in done.stderr
+        assert "AGENTOS_OPEN_BEHIND_LOOPBACK: " in done.stderr
+        wait_gone(data_dir)
+
+
+def test_a_stack_that_cannot_start_for_another_reason_is_exit_1(data_dir: Path) -> None:
+    with running_stack(data_dir):
+        pass
+    (data_dir / "nats" / "store").rename(data_dir / "nats" / "kept")
+    (data_dir / "nats" / "store").write_text("no directory")
+    fast = {"AGENTOS_RESTART_ATTEMPTS": "1"}
+    done = agentos("up", "--detach", "--data-dir", str(data_dir), "--port", "0", env=fast)
+    assert done.returncode == 1, done.stderr
+    assert "nats did not start" in done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user; the other tests run as one already")

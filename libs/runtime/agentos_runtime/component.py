@@ -133,6 +133,11 @@ class Component:
         return self.spec.name
 
     @property
+    def exit_code(self) -> int | None:
+        """Of its last process; None while that runs, or when there was none."""
+        return self._process.returncode if self._process is not None else None
+
+    @property
     def last_lines(self) -> list[str]:
         """The end of its log."""
         return list(self._log.last_lines) if self._log else []
@@ -184,7 +189,7 @@ class Component:
             self.restarts += 1
 
     def _may_restart(self) -> bool:
-        code = self._process.returncode if self._process is not None else None
+        code = self.exit_code
         if code == EXIT_DEPENDENCY and self._blocked(self):
             return True
         self._unready_starts += not self._was_ready

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from agentos_runtime.errors import UsageError
 
@@ -15,6 +16,8 @@ DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 7717
 API_ROLE: Final = "agentos_api"
 PROJECTOR_ROLE: Final = "agentos_projector"
+POSTGRES_SCHEMES: Final = ("postgresql", "postgres")
+NATS_SCHEMES: Final = ("nats", "tls")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +71,29 @@ def load(data_dir: Path | None = None, port: int | None = None) -> Settings:
             return default
         return value
 
+    def url(name: str, schemes: tuple[str, ...], example: str) -> str | None:
+        text = environ.get(name, "").strip()
+        if text and (fault := _fault(text, schemes)):
+            wrong.append(f"{name} {fault}, expected something like {example}")  # the URL itself may hold a password
+        return text or None
+
+    def postgres_url(name: str, user: str) -> str | None:
+        return url(name, POSTGRES_SCHEMES, f"postgresql://{user}:password@127.0.0.1:5432/agentos")
+
     role_urls = {
-        role: environ[name]
+        role: given
         for role, name in (
             (API_ROLE, "AGENTOS_API_POSTGRES_URL"),
             (PROJECTOR_ROLE, "AGENTOS_PROJECTOR_POSTGRES_URL"),
         )
-        if environ.get(name)
+        if (given := postgres_url(name, role))
     }
     settings = Settings(
         data_dir=(data_dir or default_data_dir(environ)).expanduser().absolute(),
         host=environ.get("AGENTOS_HOST") or DEFAULT_HOST,
         port=port if port is not None else int(number("AGENTOS_PORT", DEFAULT_PORT, 0, 65535)),
-        postgres_url=environ.get("AGENTOS_POSTGRES_URL") or None,
-        nats_url=environ.get("AGENTOS_NATS_URL") or None,
+        postgres_url=postgres_url("AGENTOS_POSTGRES_URL", "owner"),
+        nats_url=url("AGENTOS_NATS_URL", NATS_SCHEMES, "nats://user:password@127.0.0.1:4222"),
         role_urls=role_urls,
         restart_attempts=int(number("AGENTOS_RESTART_ATTEMPTS", 5, 1, 1000)),
         restart_base_s=number("AGENTOS_RESTART_BASE_S", 1.0, 0.01, 60),
@@ -92,6 +104,21 @@ def load(data_dir: Path | None = None, port: int | None = None) -> Settings:
     if wrong:
         raise UsageError("; ".join(wrong) + ". Correct the environment (see .env.example).")
     return settings
+
+
+def _fault(url: str, schemes: tuple[str, ...]) -> str | None:
+    """What is wrong with the form of a server's URL, or of one of several for NATS; None when nothing is."""
+    for server in url.split(",") if schemes is NATS_SCHEMES else (url,):
+        try:
+            parts = urlsplit(server.strip())
+            _ = parts.port
+        except ValueError:
+            return "is not a URL"
+        if parts.scheme not in schemes:
+            return f"does not start with {schemes[0]}://"
+        if schemes is NATS_SCHEMES and not parts.hostname:
+            return "names no host"
+    return None
 
 
 def default_data_dir(environ: Mapping[str, str]) -> Path:

@@ -128,7 +128,7 @@ async def postgres_spec(settings: Settings, data: DataDir, password: str, port: 
 def nats_spec(settings: Settings, data: DataDir, passwords: Mapping[str, str], port: int) -> Spec:
     """The embedded server, or the watch over one that is run elsewhere."""
     if settings.nats_url is not None:
-        parts = urlsplit(settings.nats_url)
+        parts = urlsplit(settings.nats_url.split(",")[0].strip())
         host, external_port = parts.hostname or "localhost", parts.port or 4222
         ask = partial(probe.nats, host, external_port, parts.username, parts.password)
         return Spec("nats", ask, None, start_timeout_s=EXTERNAL_TIMEOUT_S)

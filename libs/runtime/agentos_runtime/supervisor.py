@@ -1,10 +1,12 @@
 """Runs the stack: all components at once, one lock per data directory, everything stopped in order at the end."""
 
 import asyncio
+import errno
 import json
 import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,9 +17,9 @@ from typing import Any, Final
 import psutil
 
 from agentos_runtime import processes, stack
-from agentos_runtime.component import Backoff, Component, State
+from agentos_runtime.component import EXIT_USAGE, Backoff, Component, State
 from agentos_runtime.datadir import DataDir, Lock, bind, read_json, write_private
-from agentos_runtime.errors import AlreadyRunning, RuntimeFailure, Unreachable
+from agentos_runtime.errors import AlreadyRunning, RuntimeFailure, Unreachable, UsageError
 from agentos_runtime.settings import Settings
 
 DISK_EVERY_S: Final = 10.0
@@ -62,7 +64,8 @@ class Supervisor:
 
         Raises:
             AlreadyRunning: another supervisor has this data directory, or the port is taken.
-            RuntimeFailure: the stack could not start; Unreachable when it was for a server that somebody else runs.
+            RuntimeFailure: the stack could not start; Unreachable when it was for a server that somebody else runs,
+                UsageError when it was for a setting.
         """
         data = DataDir(self.settings.data_dir)
         data.create()
@@ -95,14 +98,17 @@ class Supervisor:
             if failed.spec.command is None and failed.last_exit is not None:  # it never answered, or fell silent
                 variable = f"AGENTOS_{failed.name.upper()}_URL"
                 raise Unreachable(f"{failed.name}: {failed.detail}. Start that server, or correct {variable}.")
-            raise RuntimeFailure(self._why(failed, data.logs / f"{failed.name}.log"))
+            kind = UsageError if failed.exit_code == EXIT_USAGE else RuntimeFailure
+            raise kind(self._why(failed, data.logs / f"{failed.name}.log"))
 
     def _why(self, failed: Component, log: Path) -> str:
         """The reason of a start that failed; for a process that ended, with its last words."""
         reason = f"{failed.name} did not start: {failed.detail.rstrip('.')}. See {log}"
         if failed.last_exit is None or not failed.last_lines:
             return reason
-        return reason + ":" + "".join(f"\n  {line[:500]}" for line in failed.last_lines[-3:])
+        # Wrong settings are told all at once, each on a line of its own; they are the last thing that a service says.
+        lines = failed.last_lines if failed.exit_code == EXIT_USAGE else failed.last_lines[-3:]
+        return reason + ":" + "".join(f"\n  {line[:500]}" for line in lines)
 
     async def _run_one(self, component: Component, plan: stack.Plan) -> None:
         await plan.may_start(component.name)
@@ -197,12 +203,14 @@ class Supervisor:
 
 
 def require_port(host: str, port: int) -> None:
-    """Raises AlreadyRunning when somebody listens there."""
-    if port == 0:
-        return
+    """Raises AlreadyRunning when somebody listens there, UsageError when this machine has no such address."""
     try:
         bind(host, port).close()
     except OSError as error:
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise UsageError(
+                f"AGENTOS_HOST: this machine has no address {host!r} to listen on ({error.strerror}). Correct it."
+            ) from None
         raise AlreadyRunning(
             f"Port {port} on {host} cannot be had ({error.strerror}): stop what uses it, or choose another with --port."
         ) from None
