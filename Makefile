@@ -3,9 +3,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := libs/shared libs/runtime services/api services/projector apps/cli
+PACKAGES := libs/shared libs/runtime libs/sdk services/api services/projector apps/cli
 EDITABLE := $(foreach package,$(PACKAGES),-e ./$(package))
-SOURCES := $(foreach package,$(PACKAGES),$(wildcard $(package)/agentos_*)) $(wildcard bench) tests conftest.py
+SOURCES := $(foreach package,$(PACKAGES),$(wildcard $(package)/agentos*)) $(wildcard bench) examples tests conftest.py
 # Passed on: make up ARGS="--port 7800", make test ARGS="-k hub"
 ARGS ?=
 
@@ -67,9 +67,10 @@ faults: setup ## kill every part under load, again and again (FAULT_ROUNDS=20 FA
 	FAULT_ROUNDS=$(FAULT_ROUNDS) FAULT_OPS=$(FAULT_OPS) FAULT_SEED=$(FAULT_SEED) \
 		$(BIN)/python -m pytest -q tests/faults $(ARGS)
 
-docs: setup ## write anew what is generated: docs/events.md, schema.sql, nats.conf of the compose stack
+docs: setup ## write anew what is generated: docs/events.md, schema.sql, nats.conf of the compose stack, the blocking client
 	$(BIN)/python docs/generate_events.py
 	$(BIN)/python docs/generate_schema.py
+	$(BIN)/python libs/sdk/generate_sync.py
 	$(BIN)/python deploy/compose/render_nats_conf.py
 
 COMPOSE := docker compose -f deploy/compose/compose.yaml

@@ -1,0 +1,120 @@
+"""One way out: every request goes through here, with its retries, its idempotency key and its errors."""
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from agentos import errors
+from agentos.answers import Answer, clean, headers_of, json_of
+from agentos.retry import Retry, retry_after_s
+from agentos.settings import Settings
+
+CONNECT_S = 5.0
+
+
+class Connection:
+    """Requests to one API, as one caller.
+
+    Args:
+        actor: (type, id) that events name in open mode.
+        timeout_s: how long one try may take.
+        transport: instead of the network, for tests.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        actor: tuple[str, str] | None = None,
+        retry: Retry | None = None,
+        timeout_s: float = 30.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.settings = settings
+        self.actor = actor
+        self.retry = retry if retry is not None else Retry()
+        self.http = httpx.AsyncClient(
+            base_url=settings.url,
+            headers=headers_of(settings, actor),
+            timeout=httpx.Timeout(timeout_s, connect=CONNECT_S),
+            transport=transport,
+            trust_env=False,
+        )
+        self._timeout_s = timeout_s
+
+    async def get(self, path: str, query: Mapping[str, Any] | None = None) -> Answer:
+        """Read something."""
+        return await self.request("GET", path, query=query)
+
+    async def post(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        patience_s: float | None = None,
+        timeout_s: float | None = None,
+    ) -> Answer:
+        """Write something, once: the key makes a repeated request the same one.
+
+        Args:
+            body: members that are None are left out.
+            idempotency_key: a new one where none is given.
+            patience_s: instead of the client's own.
+        """
+        keyed = {"idempotency-key": idempotency_key or str(uuid.uuid4()), **(headers or {})}
+        return await self.request("POST", path, body=body, headers=keyed, patience_s=patience_s, timeout_s=timeout_s)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        patience_s: float | None = None,
+        timeout_s: float | None = None,
+    ) -> Answer:
+        """Any request. It must bear repetition: a GET, or one with an idempotency key.
+
+        Raises:
+            APIError: the API refused. Unreachable: it did not answer.
+        """
+        retry = self.retry if patience_s is None else Retry(patience_s, self.retry.first_s, self.retry.longest_s)
+        pauses = retry.pauses()
+        timeout = httpx.Timeout(timeout_s or self._timeout_s, connect=CONNECT_S)
+        while True:
+            wanted_s: float | None = None
+            failure: errors.AgentOSError
+            try:
+                response = await self.http.request(
+                    method,
+                    path,
+                    params=clean(query),
+                    json=None if body is None else clean(body),
+                    headers=headers,
+                    timeout=timeout,
+                )
+            except httpx.TransportError as error:
+                failure = errors.Unreachable(self.settings.url, error)
+                failure.__cause__ = error
+            else:
+                if response.is_success:
+                    return Answer(response.status_code, response.content, response.headers)
+                refusal = errors.of_answer(response.status_code, json_of(response.content), response.reason_phrase)
+                if not refusal.transient:
+                    raise refusal
+                failure, wanted_s = refusal, retry_after_s(response.headers.get("retry-after"))
+            pause_s = pauses.next_s(wanted_s)
+            if pause_s is None:
+                raise failure
+            await asyncio.sleep(pause_s)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.http.aclose()

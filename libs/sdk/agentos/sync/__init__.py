@@ -1,0 +1,1 @@
+"""The blocking client: made of ``agentos.aio`` by generate_sync.py, not to be edited."""
