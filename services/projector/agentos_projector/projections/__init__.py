@@ -2,9 +2,25 @@
 
 from typing import Final
 
+from agentos_projector.projections.evidence import EVIDENCE
+from agentos_projector.projections.experiments import EXPERIMENTS
+from agentos_projector.projections.incident_learning import INCIDENT_LEARNING
+from agentos_projector.projections.incidents import INCIDENTS
+from agentos_projector.projections.lessons import LESSONS
 from agentos_projector.projections.messages import MESSAGES
 from agentos_projector.projections.projection import Projection
 from agentos_projector.projections.rooms import ROOMS
+from agentos_projector.projections.scorecards import SCORECARDS
 from agentos_projector.projections.threads import THREADS
 
-PROJECTIONS: Final[tuple[Projection, ...]] = (ROOMS, THREADS, MESSAGES)
+PROJECTIONS: Final[tuple[Projection, ...]] = (
+    ROOMS,
+    THREADS,
+    MESSAGES,
+    INCIDENTS,
+    INCIDENT_LEARNING,
+    EVIDENCE,
+    EXPERIMENTS,
+    SCORECARDS,
+    LESSONS,
+)
