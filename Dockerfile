@@ -12,11 +12,12 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && pip --python /opt/agentos/bin/python install --require-hashes -r deploy/requirements-image.lock
 COPY libs/shared libs/shared
 COPY libs/runtime libs/runtime
+COPY libs/sdk libs/sdk
 COPY services/api services/api
 COPY services/projector services/projector
 COPY apps/cli apps/cli
 RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels \
-        ./libs/shared ./libs/runtime ./services/api ./services/projector ./apps/cli \
+        ./libs/shared ./libs/runtime ./libs/sdk ./services/api ./services/projector ./apps/cli \
     && pip --python /opt/agentos/bin/python install --no-deps --no-index /wheels/*.whl
 
 FROM ${PYTHON_IMAGE}
