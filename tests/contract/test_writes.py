@@ -206,6 +206,11 @@ async def test_the_same_commands_run_over_nats(bus: Client, workspace: str, stac
         ("thread.create", {"title": "x"}, 400, "missing_room_id"),
         ("thread.create", {"room_id": "room_none", "title": "x"}, 404, "room_not_found"),
         ("room.destroy", {}, 404, "unknown_command"),
+        ("room.create.now", {}, 404, "unknown_command"),
+        ("room", {}, 404, "unknown_command"),
     ):
         refused, _ = await ask(command, body)
         assert (refused["status"], refused["error"]) == (status, code)
+    for subject in ("agentos.cmd.room", "agentos.cmd.room.create"):  # without a workspace
+        refused = orjson.loads((await bus.request(subject, b"{}", timeout=10)).data)
+        assert (refused["status"], refused["error"]) == (404, "unknown_command")

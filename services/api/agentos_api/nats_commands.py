@@ -77,13 +77,17 @@ class NatsCommands:
         await self._client.publish(message.reply, answer.body, headers=headers)
 
     async def _execute(self, message: Msg) -> Answer:
-        *_, workspace_id, noun, verb = message.subject.split(".")
+        _, _, workspace_id, *words = message.subject.split(".")
         if subjects.WORKSPACE_ID.fullmatch(workspace_id) is None:
             raise Invalid("invalid_workspace_id", "The workspace must be 1 to 64 of the characters A-Z a-z 0-9 _ -.")
-        kind = self._commands.types.get(f"{noun}.{verb}")
+        name = ".".join(words)
+        kind = self._commands.types.get(name)
         if kind is None:
             known = ", ".join(sorted(self._commands.types))
-            raise NotFound("unknown_command", f"There is no command {noun}.{verb}; there are {known}.")
+            raise NotFound(
+                "unknown_command",
+                f"There is no command {name!r}. The subject is agentos.cmd.<workspace>.<command>, of {known}.",
+            )
         headers = {name.lower(): value for name, value in (message.headers or {}).items()}
         actor = self._access.actor(
             {name.encode(): value.encode("latin-1", "replace") for name, value in headers.items()}, workspace_id

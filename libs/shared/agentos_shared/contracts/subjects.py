@@ -12,7 +12,8 @@ DUPLICATE_WINDOW_S: Final = 120.0
 PROJECTOR_DURABLE: Final = "projector"
 PROJECTOR_QUEUE: Final = "projector"
 
-COMMANDS: Final = "agentos.cmd.*.*.*"
+#: All that integrations may send there, so that also what names no command gets an answer.
+COMMANDS: Final = "agentos.cmd.>"
 COMMANDS_QUEUE: Final = "api"
 
 #: Commands of services: ``agentos.svc.<service>.<noun>.<verb>``. The subject is the identity, since a service's NATS user
