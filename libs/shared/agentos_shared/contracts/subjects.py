@@ -5,6 +5,8 @@ from typing import Final
 
 EVENTS_STREAM: Final = "AGENTOS_EVENTS"
 EVENTS_SUBJECTS: Final = "agentos.evt.>"
+#: The events of all workspaces' own streams.
+WORKSPACE_EVENTS: Final = "agentos.evt.*.workspace.>"
 #: Consumers a stream may have: one per service and one per API process, with room for integrations.
 MAX_CONSUMERS: Final = 256
 DUPLICATE_WINDOW_S: Final = 120.0
@@ -20,8 +22,6 @@ COMMANDS_QUEUE: Final = "api"
 #: alone may publish below its name.
 SERVICE_COMMANDS: Final = "agentos.svc.*.*.*"
 
-#: Events of runs, whichever stream they are in.
-RUN_EVENTS: Final = "agentos.evt.*.*.*.run.>"
 ENGINE_QUEUE: Final = "engine"
 ENGINE_CLAIM: Final = "agentos.rpc.engine.claim"
 ENGINE_HEARTBEAT: Final = "agentos.rpc.engine.heartbeat"
@@ -29,6 +29,8 @@ ENGINE_HEARTBEAT: Final = "agentos.rpc.engine.heartbeat"
 #: Core-NATS hints between processes; losing one costs a fallback poll, never an event.
 PING_OUTBOX: Final = "agentos.ping.outbox"
 PING_PROJECTED: Final = "agentos.ping.projected"
+#: Streams in which something happened to a run, with their positions: what the engine service reads next.
+PING_RUNS: Final = "agentos.ping.runs"
 #: A reader waits for the projector: it should not let more work gather first.
 PING_WANTED: Final = "agentos.ping.wanted"
 

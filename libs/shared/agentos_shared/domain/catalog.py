@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from agentos_shared.domain import messages, rooms, threads
+from agentos_shared.domain import capabilities, engines, messages, principals, rooms, threads
 from agentos_shared.domain.decider import Aggregate
 
 #: By ``entity_type``.
@@ -10,6 +10,9 @@ AGGREGATES: Final[dict[str, Aggregate[Any]]] = {
     "room": Aggregate(rooms.Room, rooms.evolve),
     "thread": Aggregate(threads.Thread, threads.evolve),
     "message": Aggregate(messages.Message, messages.evolve, kept=False),
+    "principal": Aggregate(principals.Principal, principals.evolve),
+    "engine": Aggregate(engines.Engine, engines.evolve),
+    "capability": Aggregate(capabilities.Capability, capabilities.evolve),
 }
 
 #: By ``event_type``: the ``entity_type`` that it belongs to.
@@ -17,6 +20,13 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "room.created": "room",
     "thread.created": "thread",
     "message.created": "message",
+    "principal.registered": "principal",
+    "engine.registered": "engine",
+    "engine.token.issued": "engine",
+    "engine.token.revoked": "engine",
+    "engine.deactivated": "engine",
+    "agent.capability.granted": "capability",
+    "agent.capability.revoked": "capability",
     "event.redacted": "event",
     "secret.leaked.detected": "event",
 }

@@ -8,12 +8,15 @@ it does not know (J. Chassaing, "Functional Event Sourcing Decider").
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentos_shared.domain.envelope import Actor, ActorType, Event, NewEvent
 from agentos_shared.domain.errors import Conflict
+
+if TYPE_CHECKING:
+    from agentos_shared.domain.engines import VerifiedEngine
 
 State = TypeVar("State")
 Body = TypeVar("Body", bound="CommandBody", covariant=True)
@@ -28,6 +31,9 @@ class CommandBody(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
+    #: Whether ``actor_type`` and ``actor_id`` name whom the command is about, and say nothing of who asks.
+    names_subject: ClassVar[bool] = False
+
     actor_type: ActorType | None = None
     actor_id: str | None = Field(None, min_length=1, max_length=200)
     correlation_id: str | None = Field(None, min_length=1, max_length=128)
@@ -39,12 +45,19 @@ class CommandBody(BaseModel):
 
 
 class Meta(NamedTuple):
-    """Who asks, where, and in which context."""
+    """Who asks, where, and in which context.
+
+    Args:
+        claim_token: of the lease that the caller says it holds, or None.
+        engine: the engine whose credentials came with the request and were checked, or None.
+    """
 
     workspace_id: str
     actor: Actor
     correlation_id: str
     idempotency_key: str | None = None
+    claim_token: str | None = None
+    engine: "VerifiedEngine | None" = None
 
 
 class Command(NamedTuple, Generic[Body]):
@@ -54,6 +67,7 @@ class Command(NamedTuple, Generic[Body]):
         entity_id: the entity that it creates or changes.
         parent_id: the entity that the path names above it (a thread for a message), or None.
         room_id: the room whose stream takes the events, or None for the workspace's stream.
+        loaded: what was read or drawn for it beforehand; its command type says what.
     """
 
     body: Body
@@ -61,6 +75,7 @@ class Command(NamedTuple, Generic[Body]):
     entity_id: str
     parent_id: str | None = None
     room_id: str | None = None
+    loaded: Any = None
 
 
 class View(Protocol):

@@ -21,7 +21,7 @@ SCORECARD: Final = "scd_"
 LESSON: Final = "les_"
 #: Before 32 hexadecimal digits of a UUID.
 ENGINE: Final = "eng_"
-ENGINE_TOKEN: Final = "engtok_"
+ENGINE_TOKEN: Final = "engtok_"  # noqa: S105 - the prefix, not a token
 
 _POOL_BYTES: Final = 4096
 

@@ -15,13 +15,27 @@ from agentos_api.http import asyncapi, openapi, problem
 from agentos_api.http.access import Access
 from agentos_api.http.edge import Edge, MethodNotAllowed, internal_error
 from agentos_api.live.sse import Streams
-from agentos_api.routes import audit, events, messages, rooms, search, system, threads
+from agentos_api.routes import (
+    audit,
+    capabilities,
+    engines,
+    events,
+    messages,
+    principals,
+    rooms,
+    search,
+    system,
+    threads,
+)
 from agentos_api.services import Services
 from agentos_shared.domain.errors import DomainError, NotFound, TryLater
 
 log = structlog.get_logger("agentos.http")
 
-ROUTERS: Final = tuple(module.router for module in (rooms, threads, messages, search, events, audit, system))
+ROUTERS: Final = tuple(
+    module.router
+    for module in (rooms, threads, messages, search, events, audit, principals, engines, capabilities, system)
+)
 
 
 def build(services: Services, commands: Commands, access: Access) -> ASGIApp:

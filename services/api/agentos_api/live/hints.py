@@ -1,8 +1,9 @@
-"""Hints that other API processes committed something, from ONE JetStream consumer for all SSE clients of this process.
+"""Hints that other API processes committed something: ONE JetStream consumer for whoever needs to know.
 
-Messages come without their bodies: subject and headers say which stream went how far, and the hub reads the store. The
-consumer is ephemeral and starts at the end of the stream, so it costs the server nothing to lose. Whatever is missed
-while it is away is found by the hub's poll, which runs fast for as long as :attr:`Hints.seeing` is False.
+The hub has one for all SSE clients of this process, the registry of engines has another. Messages come without their
+bodies: subject and headers say which stream went how far, and who wants more reads the store. The consumer is ephemeral
+and starts at the end of the stream, so it costs the server nothing to lose. Whatever is missed while it is away its
+owner must find by itself, for as long as :attr:`Hints.seeing` is False.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.client import JetStreamContext
+from prometheus_client import Gauge
 
 from agentos_shared.contracts import subjects
 from agentos_shared.host import metrics
@@ -35,8 +37,10 @@ class Hints:
     """The consumer and its watchdog.
 
     Args:
-        occupied: set while there are SSE clients; without any there is no consumer.
+        occupied: set while somebody listens (SSE clients); before there is no consumer.
         on_hint: called with (stream, sequence, traceparent) for each event that is announced.
+        filter_subject: which events.
+        seeing: gauge that tells whether hints arrive.
     """
 
     def __init__(
@@ -47,8 +51,12 @@ class Hints:
         *,
         clock: Clock = CLOCK,
         rng: Rng = RNG,
+        filter_subject: str = subjects.EVENTS_SUBJECTS,
+        seeing: Gauge = SEEING,
     ) -> None:
         self._nats = nats
+        self._filter = filter_subject
+        self._gauge = seeing
         self._occupied = occupied
         self._on_hint = on_hint
         self._clock = clock
@@ -99,7 +107,7 @@ class Hints:
     async def _subscribe(self) -> None:
         self._reconnects = self._nats.stats["reconnects"]
         self._subscription = await self._js.subscribe(
-            subjects.EVENTS_SUBJECTS,
+            self._filter,
             stream=subjects.EVENTS_STREAM,
             cb=self._on_message,
             manual_ack=True,
@@ -115,7 +123,7 @@ class Hints:
                 inactive_threshold=INACTIVE_S,
             ),
         )
-        SEEING.set(1)
+        self._gauge.set(1)
 
     async def _watch(self) -> None:
         """Until nobody listens, the connection was replaced, or the server does not know the consumer any more.
@@ -132,7 +140,7 @@ class Hints:
                 ask_at = self._clock.monotonic() + ASK_EVERY_S * (0.75 + 0.5 * self._rng.random())
 
     async def _unsubscribe(self) -> None:
-        SEEING.set(0)
+        self._gauge.set(0)
         subscription, self._subscription = self._subscription, None
         if subscription is None:
             return

@@ -1,0 +1,159 @@
+"""Capabilities: what a principal was allowed, by whom, within which bounds, until when."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from agentos_shared.domain.decider import Command, CommandBody, Meta, View, expect_version
+from agentos_shared.domain.envelope import Event, NewEvent, Stream, timestamp
+from agentos_shared.domain.errors import Invalid, NotFound
+
+EVERYTHING = "*"
+
+ScopeNames = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=200)]
+
+
+def moment(text: str) -> datetime:
+    """A point in time from RFC 3339 text; without an offset it is UTC. Raises ValueError."""
+    parsed = datetime.fromisoformat(text.strip())
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _as_timestamp(text: str) -> str:
+    try:
+        return timestamp(moment(text))
+    except OverflowError:
+        raise ValueError("a time that no calendar here has") from None
+
+
+#: RFC 3339 text, brought to UTC with milliseconds.
+Instant = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_as_timestamp)]
+
+
+class DataAccess(BaseModel):
+    """Labels of the data that may be read and written."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    read: ScopeNames | None = None
+    write: ScopeNames | None = None
+
+
+class Scopes(BaseModel):
+    """What a capability covers. ``*`` stands for all; an empty list for nothing."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    rooms: ScopeNames | None = None
+    action_types: ScopeNames | None = None
+    tools: ScopeNames | None = None
+    egress_domains: ScopeNames | None = None
+    data_access: DataAccess | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The lists that were given."""
+        return self.model_dump(exclude_none=True)
+
+
+class RevokeCapability(CommandBody):
+    """Takes a capability back, at once and for good."""
+
+    token_id: str | None = Field(None, max_length=64)
+    reason: str | None = Field(None, max_length=4000)
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """What decisions and checks read of a capability."""
+
+    workspace_id: str
+    principal_id: str
+    scopes: Mapping[str, Any]
+    valid_until: datetime | None
+    revoked: bool = False
+
+    def allows(self, scope: str, name: str) -> bool:
+        """Whether a list of the scopes holds this name, or all."""
+        listed: Sequence[str] = self.scopes.get(scope) or ()
+        return name in listed or EVERYTHING in listed
+
+
+def granted(
+    meta: Meta, capability_id: str, principal_id: str, scopes: Mapping[str, Any], valid_until: str | None
+) -> NewEvent:
+    """``agent.capability.granted``: a new capability, granted by whoever acts.
+
+    Args:
+        capability_id: a new UUID.
+    """
+    return NewEvent(
+        event_type="agent.capability.granted",
+        stream=Stream("workspace", meta.workspace_id),
+        workspace_id=meta.workspace_id,
+        entity_type="capability",
+        entity_id=capability_id,
+        actor=meta.actor,
+        correlation_id=meta.correlation_id,
+        idempotency_key=meta.idempotency_key,
+        data={
+            "token_id": capability_id,
+            "issued_to_principal_id": principal_id,
+            "granted_by_principal_id": meta.actor.principal_id,
+            "parent_token_id": None,
+            "scopes": dict(scopes),
+            "valid_until": valid_until,
+        },
+    )
+
+
+def revoke(command: Command[RevokeCapability], view: View) -> list[NewEvent]:
+    """``agent.capability.revoked``, or nothing when it is revoked already.
+
+    Raises:
+        Invalid: ``token_id_required``. NotFound: ``token_not_found``.
+    """
+    body, meta = command.body, command.meta
+    if not body.token_id:
+        raise Invalid("token_id_required", "token_id is required: the capability to take back.")
+    capability = view.get(Capability, body.token_id)
+    if capability is None or capability.workspace_id != meta.workspace_id:
+        raise NotFound("token_not_found", "There is no such capability in this workspace.")
+    expect_version(command, view)
+    if capability.revoked:
+        return []
+    return [
+        NewEvent(
+            event_type="agent.capability.revoked",
+            stream=Stream("workspace", meta.workspace_id),
+            workspace_id=meta.workspace_id,
+            entity_type="capability",
+            entity_id=body.token_id,
+            actor=meta.actor,
+            correlation_id=meta.correlation_id,
+            idempotency_key=meta.idempotency_key,
+            data={
+                "token_id": body.token_id,
+                "issued_to_principal_id": capability.principal_id,
+                "reason": body.reason,
+            },
+        )
+    ]
+
+
+def evolve(state: Capability | None, event: Event) -> Capability | None:
+    """Fold one event of a capability."""
+    if event.event_type == "agent.capability.granted":
+        data = event.data
+        until = data["valid_until"]
+        return Capability(
+            event.workspace_id,
+            data["issued_to_principal_id"],
+            data["scopes"],
+            None if until is None else moment(until),
+        )
+    if event.event_type == "agent.capability.revoked" and state is not None:
+        return replace(state, revoked=True)
+    return state

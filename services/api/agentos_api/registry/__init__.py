@@ -1,0 +1,1 @@
+"""Which engines may act, as this process knows it at this moment."""
