@@ -1,6 +1,7 @@
 """Agent OS for agents and engines: clients, live streams, workers. See docs/sdk.md."""
 
 from agentos.aio.client import AsyncClient
+from agentos.aio.context import AsyncRunContext, AsyncStepContext
 from agentos.errors import (
     AccessDenied,
     AgentOSError,
@@ -16,20 +17,27 @@ from agentos.errors import (
 )
 from agentos.retry import Retry
 from agentos.sync.client import Client
+from agentos.sync.context import RunContext, StepContext
+from agentos.worker import Worker
 
 __all__ = [
     "APIError",
     "AccessDenied",
     "AgentOSError",
     "AsyncClient",
+    "AsyncRunContext",
+    "AsyncStepContext",
     "BadRequest",
     "Client",
     "Conflict",
     "LeaseLost",
     "NotFound",
     "Retry",
+    "RunContext",
+    "StepContext",
     "ToolRefused",
     "TryAgain",
     "Unavailable",
     "Unreachable",
+    "Worker",
 ]

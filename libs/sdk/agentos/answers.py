@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import httpx
 from pydantic import TypeAdapter
 
+from agentos import errors
 from agentos.settings import Settings
 
 T = TypeVar("T")
@@ -51,6 +53,12 @@ def json_of(content: bytes) -> Any:
         return json.loads(content)
     except ValueError:
         return None
+
+
+def refusal(response: httpx.Response) -> errors.APIError:
+    """The exception for a response that was read and is no success."""
+    body, phrase = json_of(response.content), response.reason_phrase
+    return errors.of_answer(response.status_code, body, phrase, response.headers.get("retry-after"))
 
 
 def clean(members: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -34,14 +34,18 @@ class APIError(AgentOSError):
         status: HTTP status.
         detail: one sentence for people.
         problem: the problem document (RFC 9457) as it came; some errors have further members.
+        retry_after_s: how long the server asked to wait.
     """
 
-    def __init__(self, status: int, code: str, detail: str, problem: Mapping[str, Any]) -> None:
+    def __init__(
+        self, status: int, code: str, detail: str, problem: Mapping[str, Any], retry_after_s: float | None = None
+    ) -> None:
         super().__init__(f"{status} {code}: {detail}")
         self.status = status
         self.code = code
         self.detail = detail
         self.problem = dict(problem)
+        self.retry_after_s = retry_after_s
 
     @property
     def next_step(self) -> str:
@@ -140,16 +144,18 @@ _NEXT_STEPS: Final = {
 _BY_STATUS: Final[Mapping[int, type[APIError]]] = {401: AccessDenied, 403: AccessDenied, 404: NotFound, 409: Conflict}
 
 
-def of_answer(status: int, body: Any, phrase: str) -> APIError:
+def of_answer(status: int, body: Any, phrase: str, retry_after: str | None) -> APIError:
     """The exception for a refusal.
 
     Args:
         body: parsed JSON of the answer, or None where it was none.
         phrase: the status in words, for answers that are no problem document.
+        retry_after: that header, in seconds. Dates are not taken: our server sends none, and clocks differ.
     """
     problem: Mapping[str, Any] = body if isinstance(body, dict) else {}
     code = problem.get("error")
     if not isinstance(code, str):  # not ours: a proxy's, or a server's own
         code = f"http_{status}"
+    asked_s = float(retry_after) if retry_after is not None and retry_after.strip().isdecimal() else None
     otherwise: type[APIError] = Unavailable if status == 429 or status >= 500 else BadRequest
-    return _BY_STATUS.get(status, otherwise)(status, code, str(problem.get("detail") or phrase), problem)
+    return _BY_STATUS.get(status, otherwise)(status, code, str(problem.get("detail") or phrase), problem, asked_s)

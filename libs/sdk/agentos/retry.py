@@ -52,8 +52,3 @@ class Pauses:
         if retry_after_s is not None:
             pause += retry_after_s
         return pause if now + pause <= self._until else None
-
-
-def retry_after_s(value: str | None) -> float | None:
-    """Seconds of a ``retry-after`` header. Dates are not taken: our server sends none, and clocks differ."""
-    return float(value) if value is not None and value.strip().isdecimal() else None

@@ -60,6 +60,18 @@ class AsyncClient:
         self.events = Events(self._connection)
         self.engines = Engines(self._connection)
 
+    @classmethod
+    def of(cls, target: settings.Settings, *, actor: tuple[ActorType, str] | None = None) -> Self:
+        """A client from settings that are at hand."""
+        return cls(
+            target.url,
+            workspace_id=target.workspace_id,
+            token=target.token,
+            actor=actor,
+            engine_id=target.engine_id,
+            engine_token=target.engine_token,
+        )
+
     @property
     def url(self) -> str:
         """Of the API."""

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 
 from agentos import errors
-from agentos.answers import Answer, clean, headers_of, json_of
-from agentos.retry import Retry, retry_after_s
+from agentos.answers import Answer, clean, headers_of, refusal
+from agentos.retry import Retry
 from agentos.settings import Settings
 
 CONNECT_S = 5.0
@@ -89,7 +89,7 @@ class Connection:
         pauses = retry.pauses()
         timeout = httpx.Timeout(timeout_s or self._timeout_s, connect=CONNECT_S)
         while True:
-            wanted_s: float | None = None
+            asked_s: float | None = None
             failure: errors.AgentOSError
             try:
                 response = await self.http.request(
@@ -106,11 +106,11 @@ class Connection:
             else:
                 if response.is_success:
                     return Answer(response.status_code, response.content, response.headers)
-                refusal = errors.of_answer(response.status_code, json_of(response.content), response.reason_phrase)
-                if not refusal.transient:
-                    raise refusal
-                failure, wanted_s = refusal, retry_after_s(response.headers.get("retry-after"))
-            pause_s = pauses.next_s(wanted_s)
+                failure = refused = refusal(response)
+                if not refused.transient:
+                    raise refused
+                asked_s = refused.retry_after_s
+            pause_s = pauses.next_s(asked_s)
             if pause_s is None:
                 raise failure
             await asyncio.sleep(pause_s)

@@ -11,11 +11,10 @@ import httpx
 from agentos import errors
 from agentos.aio.connection import CONNECT_S, Connection
 from agentos.aio.listing import AsyncListing
-from agentos.answers import json_of
+from agentos.answers import refusal
 from agentos.cursor import Cursor, Item
 from agentos.frames import Parser
 from agentos.models import Event
-from agentos.retry import retry_after_s
 
 log = logging.getLogger("agentos.events")
 
@@ -108,7 +107,7 @@ class Events:
         pauses = self._connection.retry.pauses()
         while True:
             failure: errors.AgentOSError | None = None
-            wanted_s: float | None = None
+            asked_s: float | None = None
             try:
                 async with self._connection.http.stream(
                     "GET",
@@ -128,15 +127,15 @@ class Events:
                             if cursor.gap:
                                 break  # what is missing comes with the next connection
                     else:
-                        content = await response.aread()
-                        failure = errors.of_answer(response.status_code, json_of(content), response.reason_phrase)
-                        wanted_s = retry_after_s(response.headers.get("retry-after"))
-                        if not failure.transient:
-                            raise failure
+                        await response.aread()
+                        failure = refused = refusal(response)
+                        if not refused.transient:
+                            raise refused
+                        asked_s = refused.retry_after_s
             except httpx.TransportError as error:
                 failure = errors.Unreachable(self._connection.settings.url, error)
                 failure.__cause__ = error
-            pause_s = pauses.next_s(wanted_s)
+            pause_s = pauses.next_s(asked_s)
             if pause_s is None:
                 if failure is not None and not cursor.connected:
                     raise failure

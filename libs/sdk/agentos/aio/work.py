@@ -27,7 +27,7 @@ class Steps:
         kind: str,
         *,
         title: str | None = None,
-        input: Mapping[str, Any] | None = None,  # noqa: A002 - the API's own word
+        input: Mapping[str, Any] | None = None,
         claim_token: str | None = None,
         idempotency_key: str | None = None,
     ) -> StepCreated:
@@ -76,7 +76,7 @@ class ToolCalls:
         step_id: str,
         tool_name: str,
         *,
-        input: Mapping[str, Any] | None = None,  # noqa: A002 - the API's own word
+        input: Mapping[str, Any] | None = None,
         title: str | None = None,
         claim_token: str | None = None,
         idempotency_key: str | None = None,

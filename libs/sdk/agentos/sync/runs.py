@@ -25,7 +25,7 @@ class Runs:
         room_id: str,
         *,
         handler: str | None = None,
-        input: Mapping[str, Any] | None = None,  # noqa: A002 - the API's own word
+        input: Mapping[str, Any] | None = None,
         title: str | None = None,
         goal: str | None = None,
         thread_id: str | None = None,
@@ -139,7 +139,9 @@ class Runs:
         )
         return answer.read(ClaimedRun | None, "run"), answer.replayed  # type: ignore[arg-type]
 
-    def heartbeat(self, run_id: str, claim_token: str, *, patience_s: float | None = None) -> Lease:
+    def heartbeat(
+        self, run_id: str, claim_token: str, *, patience_s: float | None = None, timeout_s: float | None = None
+    ) -> Lease:
         """Keep a lease for another TTL.
 
         Raises:
@@ -151,6 +153,7 @@ class Runs:
             body={"claim_token": claim_token},
             headers=engine_headers(self._connection.settings),
             patience_s=patience_s,
+            timeout_s=timeout_s,
         )
         return answer.read(Lease)
 

@@ -1,0 +1,232 @@
+"""What a handler gets: the run that it works on, its steps and their tool calls, all on record as they happen."""
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from agentos.aio.client import AsyncClient
+from agentos.errors import Conflict, LeaseLost
+from agentos.holding import Holding
+from agentos.models import ArtifactCreated, MessageCreated
+from agentos.tools import MAX_OUTPUT_BYTES, Tools, error_of, message_of, object_of, size_of
+
+
+class AsyncRunContext:
+    """A run that is ours for now.
+
+    Attributes:
+        client: for whatever else the API offers. What is written with it is not under the lease.
+        summary: set it to say in a sentence what came of the run.
+    """
+
+    def __init__(self, client: AsyncClient, holding: Holding, tools: Tools) -> None:
+        claimed = holding.run
+        self.client = client
+        self.id = claimed.run_id
+        self.workspace_id = claimed.workspace_id
+        self.room_id = claimed.room_id
+        self.thread_id = claimed.thread_id
+        self.title = claimed.title
+        self.goal = claimed.goal
+        self.input = claimed.input
+        self.tags = claimed.tags
+        self.attempt_no = claimed.attempt_no
+        self.max_attempts = claimed.max_attempts
+        self.summary: str | None = None
+        self._holding = holding
+        self._tools = tools
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lease is gone. A blocking handler that works long between writes asks now and then."""
+        return self._holding.lost is not None
+
+    def step(
+        self,
+        kind: str,
+        *,
+        title: str | None = None,
+        input: Mapping[str, Any] | None = None,
+    ) -> "AsyncStepContext":
+        """A step, as a context manager: an exception inside fails it, and goes on."""
+        return AsyncStepContext(self, kind, title, input)
+
+    async def say(self, content_md: str) -> MessageCreated:
+        """Say something in the run's thread.
+
+        Raises:
+            ValueError: the run has no thread.
+        """
+        if self.thread_id is None:
+            raise ValueError(f"{self.id} has no thread; give it one when it is created, or use client.messages.")
+        with self._holding.writing():
+            return await self.client.messages.create(self.thread_id, content_md)
+
+
+class AsyncStepContext:
+    """One step of a run.
+
+    Attributes:
+        id: once it has begun.
+        output: set it to keep something that is not a tool's output.
+        ended: by the success of its last tool call.
+    """
+
+    def __init__(
+        self,
+        run: AsyncRunContext,
+        kind: str,
+        title: str | None,
+        input: Mapping[str, Any] | None,
+    ) -> None:
+        self.run = run
+        self.id = ""
+        self.output: Mapping[str, Any] | None = None
+        self.ended = False
+        self._kind = kind
+        self._title = title
+        self._input = input
+        self._client = run.client
+        self._holding = run._holding
+        self._token = run._holding.run.claim_token
+
+    async def tool(self, name: str, function: Callable[..., Any] | None = None, /, **arguments: Any) -> Any:
+        """Use a tool: its call, its input and what came of it are on record.
+
+        Args:
+            name: of a tool registered with ``@worker.tool(name)``, where no function is given.
+            function: called with the arguments; blocking or asynchronous.
+
+        Returns:
+            What the function returned, as it is.
+
+        Raises:
+            UnknownTool: there is no such tool. ToolRefused: a policy did not allow it. Whatever the function raised.
+        """
+        chosen = function if function is not None else self.run._tools.find(name)
+        async with self.call(name, arguments) as call:
+            call.output = found = await self.run._tools.acall(chosen, arguments)
+        return found
+
+    def call(
+        self,
+        tool_name: str,
+        input: Mapping[str, Any] | None = None,
+        *,
+        title: str | None = None,
+    ) -> "AsyncCallContext":
+        """A tool call as a context manager, for what is no function: set its ``output`` inside."""
+        return AsyncCallContext(self, tool_name, input or {}, title)
+
+    async def artifact(
+        self,
+        kind: str,
+        *,
+        title: str | None = None,
+        text: str | None = None,
+        json: Any = None,
+        uri: str | None = None,
+        mime_type: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> ArtifactCreated:
+        """Keep something that the step made."""
+        with self._holding.writing():
+            return await self._client.artifacts.create(
+                self.id,
+                kind,
+                title=title,
+                text=text,
+                json=json,
+                uri=uri,
+                mime_type=mime_type,
+                metadata=metadata,
+                claim_token=self._token,
+            )
+
+    async def __aenter__(self) -> Self:
+        with self._holding.writing():
+            made = await self._client.steps.create(
+                self.run.id, self._kind, title=self._title, input=self._input, claim_token=self._token
+            )
+        self.id = made.step_id
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, LeaseLost) or self._holding.lost is not None:
+            return  # nothing of ours is taken any more
+        if error is None and self.output is None and self.ended:
+            return
+        try:
+            with self._holding.writing():
+                if error is None:
+                    await self._client.steps.complete(self.id, output=self.output, claim_token=self._token)
+                else:
+                    await self._client.steps.fail(
+                        self.id, message=message_of(error), error=error_of(error), claim_token=self._token
+                    )
+        except Conflict as conflict:
+            if conflict.code != "step_already_ended":  # its tool call ended it
+                raise
+
+
+class AsyncCallContext:
+    """One tool call.
+
+    Attributes:
+        output: what came of it; any JSON. A large one becomes an artifact that the call refers to.
+    """
+
+    def __init__(
+        self,
+        step: AsyncStepContext,
+        tool_name: str,
+        input: Mapping[str, Any],
+        title: str | None,
+    ) -> None:
+        self.step = step
+        self.id = ""
+        self.output: Any = None
+        self._tool_name = tool_name
+        self._input = input
+        self._title = title
+        self._calls = step._client.tool_calls
+        self._holding = step._holding
+        self._token = step._token
+
+    async def __aenter__(self) -> Self:
+        with self._holding.writing():
+            made = await self._calls.invoke(
+                self.step.id, self._tool_name, input=self._input, title=self._title, claim_token=self._token
+            )
+        self.id = made.tool_call_id
+        self.step.ended = False
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._holding.lost is not None:
+            return
+        if error is None:
+            try:
+                await self._succeed(object_of(self.output))
+                return
+            except TypeError as wrong:
+                await self._fail(wrong)
+                raise
+        await self._fail(error)
+
+    async def _succeed(self, output: Mapping[str, Any]) -> None:
+        size = size_of(output)
+        if size > MAX_OUTPUT_BYTES:
+            kept = await self.step.artifact("tool.output", title=self._tool_name, json=output)
+            output = {"artifact_id": kept.artifact_id, "size_bytes": size}
+        with self._holding.writing():
+            await self._calls.succeed(self.id, output=output, claim_token=self._token)
+        self.step.ended = True
+
+    async def _fail(self, error: BaseException) -> None:
+        with self._holding.writing():
+            await self._calls.fail(self.id, message=message_of(error), error=error_of(error), claim_token=self._token)
