@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import Literal
 
@@ -85,23 +86,25 @@ class Events:
         Raises:
             NotFound: there is no such room. Unreachable: the API could not be reached at all.
         """
-        async for item in self.stream_items(f"/v1/streams/rooms/{room_id}", from_seq=from_seq):
-            if isinstance(item, Event):
-                yield item
-            elif not follow:
-                return
+        async with aclosing(self.stream_items(f"/v1/streams/rooms/{room_id}", from_seq=from_seq)) as items:
+            async for item in items:
+                if isinstance(item, Event):
+                    yield item
+                elif not follow:
+                    return
 
     async def stream_workspace(
         self, *, from_seq: int | Literal["latest"] = 0, follow: bool = True
     ) -> AsyncIterator[Event]:
         """The same for what belongs to no room."""
-        async for item in self.stream_items("/v1/streams/workspace", from_seq=from_seq):
-            if isinstance(item, Event):
-                yield item
-            elif not follow:
-                return
+        async with aclosing(self.stream_items("/v1/streams/workspace", from_seq=from_seq)) as items:
+            async for item in items:
+                if isinstance(item, Event):
+                    yield item
+                elif not follow:
+                    return
 
-    async def stream_items(self, path: str, *, from_seq: int | Literal["latest"] = 0) -> AsyncIterator[Item]:
+    async def stream_items(self, path: str, *, from_seq: int | Literal["latest"] = 0) -> AsyncGenerator[Item, None]:
         """Events, and a :class:`~agentos.cursor.CaughtUp` each time that history is done: once per connection."""
         cursor = Cursor(from_seq)
         pauses = self._connection.retry.pauses()

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import Literal
 
@@ -85,21 +86,23 @@ class Events:
         Raises:
             NotFound: there is no such room. Unreachable: the API could not be reached at all.
         """
-        for item in self.stream_items(f"/v1/streams/rooms/{room_id}", from_seq=from_seq):
-            if isinstance(item, Event):
-                yield item
-            elif not follow:
-                return
+        with closing(self.stream_items(f"/v1/streams/rooms/{room_id}", from_seq=from_seq)) as items:
+            for item in items:
+                if isinstance(item, Event):
+                    yield item
+                elif not follow:
+                    return
 
     def stream_workspace(self, *, from_seq: int | Literal["latest"] = 0, follow: bool = True) -> Iterator[Event]:
         """The same for what belongs to no room."""
-        for item in self.stream_items("/v1/streams/workspace", from_seq=from_seq):
-            if isinstance(item, Event):
-                yield item
-            elif not follow:
-                return
+        with closing(self.stream_items("/v1/streams/workspace", from_seq=from_seq)) as items:
+            for item in items:
+                if isinstance(item, Event):
+                    yield item
+                elif not follow:
+                    return
 
-    def stream_items(self, path: str, *, from_seq: int | Literal["latest"] = 0) -> Iterator[Item]:
+    def stream_items(self, path: str, *, from_seq: int | Literal["latest"] = 0) -> Generator[Item, None, None]:
         """Events, and a :class:`~agentos.cursor.CaughtUp` each time that history is done: once per connection."""
         cursor = Cursor(from_seq)
         pauses = self._connection.retry.pauses()
