@@ -125,3 +125,24 @@ async def test_an_owner_that_is_no_superuser_can_migrate(postgres_server: Postgr
             "drop owned by managed",
             "drop role managed",
         )
+
+
+async def test_a_server_that_is_too_old_is_named(owner: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate, "OLDEST_SERVER", 99)
+    with pytest.raises(migrate.UnfitServer, match=r"Postgres 18.*needs 99 or newer"):
+        await migrate.migrate(owner)
+
+
+async def test_another_encoding_is_refused(postgres_server: PostgresServer) -> None:
+    admin = postgres_server.url("agentos", "postgres")
+    plain = "create database ascii encoding 'SQL_ASCII' locale 'C' locale_provider 'libc' template template0"
+    await execute(admin, plain)
+    try:
+        connection = await asyncpg.connect(server_url(admin, "ascii"))
+        try:
+            with pytest.raises(migrate.UnfitServer, match="SQL_ASCII"):
+                await migrate.migrate(connection)
+        finally:
+            await connection.close()
+    finally:
+        await execute(admin, "drop database ascii with (force)")

@@ -167,6 +167,7 @@ async def database(url: str) -> Finding:
         step = "see logs/postgres.log in the data directory, or check AGENTOS_POSTGRES_URL"
         return Finding("database", "failed", f"cannot be reached: {error}", step)
     try:
+        await migrate.check_server(connection)
         await migrate.check_durability(connection)
         await migrate.check_schema(connection)
         version = await connection.fetchval("select current_setting('server_version')")

@@ -23,6 +23,9 @@ SQL: Final = statements.load("agentos_shared.store", "migrate.sql")
 #: Any number that no other advisory lock of ours has: the first bytes of sha256("agentos migrations").
 LOCK: Final = int.from_bytes(hashlib.sha256(b"agentos migrations").digest()[:8], "big", signed=True)
 
+#: Roles are granted with the option SET, which came with 16; the tests ran on 16.14, 17.10 and 18.6.
+OLDEST_SERVER: Final = 16
+
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
 
@@ -32,6 +35,10 @@ class StoreRefused(Exception):
 
 class SchemaRefused(StoreRefused):
     """Foreign, changed, newer or not yet migrated."""
+
+
+class UnfitServer(StoreRefused):
+    """Postgres itself is too old, or lacks what the schema needs."""
 
 
 class UnsafeSettings(StoreRefused):
@@ -89,7 +96,9 @@ async def migrate(connection: Connection) -> list[str]:
 
     Raises:
         SchemaRefused: the schema is not ours, is newer, or an applied migration has changed since.
+        UnfitServer: as ``check_server`` says.
     """
+    await check_server(connection)
     await connection.execute(SQL["lock"], LOCK)
     try:
         if await connection.fetchval(SQL["is_migrated"]) is None:
@@ -146,6 +155,28 @@ async def check_schema(connection: Connection) -> None:
     if pending:
         names = ", ".join(f"{migration.version:04}_{migration.name}" for migration in pending)
         raise SchemaRefused(f"The database lacks {names}: `agentos up` or `agentos migrate` applies it.")
+
+
+async def check_server(connection: Connection) -> None:
+    """What no migration can mend.
+
+    Raises:
+        UnfitServer: names what is wrong and the next step.
+    """
+    server = await connection.fetchrow(SQL["server"])
+    assert server is not None
+    if server["number"] < OLDEST_SERVER * 10_000:
+        raise UnfitServer(f"This is Postgres {server['version']}: Agent OS needs {OLDEST_SERVER} or newer.")
+    if server["encoding"] != "UTF8":
+        raise UnfitServer(
+            f"The database keeps its text as {server['encoding']}: make one with `create database ... encoding 'UTF8' "
+            "template template0`."
+        )
+    if not server["trigrams"]:
+        raise UnfitServer(
+            "Postgres lacks the extension pg_trgm, which finds words in messages: install its contrib package "
+            "(postgresql-contrib)."
+        )
 
 
 async def check_durability(connection: Connection) -> None:

@@ -35,6 +35,12 @@ select version, name, checksum from public.evt_migrations order by version;
 -- In the transaction of the migration itself.
 insert into public.evt_migrations (version, name, checksum) values ($1, $2, $3);
 
+-- name: server
+-- Version, encoding of this database, and whether the extension that search needs is installed.
+select current_setting('server_version') as version, current_setting('server_version_num')::int as number,
+    current_setting('server_encoding') as encoding,
+    exists (select from pg_available_extensions where name = 'pg_trgm') as trigrams;
+
 -- name: unsafe_settings
 -- synchronous_commit has other values that still flush locally; off alone acknowledges what is not on disk.
 select name, setting from pg_settings
