@@ -13,7 +13,7 @@ import asyncpg
 
 from agentos_runtime import binaries, postgres, probe
 from agentos_runtime.datadir import DataDir
-from agentos_runtime.settings import API_ROLE, PROJECTOR_ROLE
+from agentos_runtime.settings import API_ROLE, ROLES
 from agentos_shared.store import migrate
 from bench.bench import Bench
 from bench.children import run, server
@@ -87,7 +87,7 @@ def store_server(bench: Bench) -> Iterator[Server]:
     """The server, with a database ``ours`` that is migrated as the product's is."""
     data = DataDir(bench.directory / "store")
     data.create()
-    passwords = data.passwords([postgres.OWNER, API_ROLE, PROJECTOR_ROLE])
+    passwords = data.passwords([postgres.OWNER, *ROLES])
     port = data.ports(["postgres"])["postgres"]
     made = Server(port, passwords[postgres.OWNER], passwords[API_ROLE], data.logs / "postgres.log")
     asyncio.run(postgres.initialise(data.postgres, made.password))
@@ -111,7 +111,7 @@ async def _migrate(url: str, passwords: dict[str, str]) -> None:
     try:
         await migrate.check_durability(connection)
         await migrate.migrate(connection)
-        for role in (API_ROLE, PROJECTOR_ROLE):
+        for role in ROLES:
             await migrate.let_in(connection, role, passwords[role])
     finally:
         await connection.close()

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from agentos_runtime import binaries, database, postgres, prepare
 from agentos_runtime.datadir import DataDir
-from agentos_runtime.settings import API_ROLE, PROJECTOR_ROLE, Settings
+from agentos_runtime.settings import ROLES, Settings
 
 TARGET = Path(__file__).parents[1] / "libs" / "shared" / "agentos_shared" / "store" / "schema.sql"
 HEAD = """\
 -- The event store's schema after all migrations, for reading (`make docs` writes it); migrations/ is what is applied.
--- Schema proj holds the projections, which the projector makes and rebuilds by itself.
+-- Schemas proj and eng hold the projections and the leases, which projector and engine make and rebuild by themselves.
 """
 
 
@@ -25,7 +25,7 @@ def text() -> str:
 
 async def _dump(data: DataDir) -> str:
     data.create()
-    passwords = data.passwords([postgres.OWNER, API_ROLE, PROJECTOR_ROLE])
+    passwords = data.passwords([postgres.OWNER, *ROLES])
     await postgres.initialise(data.postgres, passwords[postgres.OWNER], sync=False)
     async with database.owner_url(Settings(data.root)) as url:
         await prepare.database(prepare.Roles(url, passwords, {}))

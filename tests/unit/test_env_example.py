@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from agentos_api.settings import ApiSettings
+from agentos_engine.settings import EngineSettings
 from agentos_projector.settings import ProjectorSettings
 from agentos_runtime import settings as runtime_settings
 
@@ -12,7 +13,8 @@ ROOT = Path(__file__).parents[2]
 
 def test_every_setting_is_documented() -> None:
     documented = set(re.findall(r"^(AGENTOS_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
-    of_services = {f"AGENTOS_{name.upper()}" for kind in (ApiSettings, ProjectorSettings) for name in kind.model_fields}
+    kinds = (ApiSettings, EngineSettings, ProjectorSettings)
+    of_services = {f"AGENTOS_{name.upper()}" for kind in kinds for name in kind.model_fields}
     of_runtime = set(re.findall(r'"(AGENTOS_[A-Z_]+)"', Path(runtime_settings.__file__).read_text()))
     assert documented == of_services | of_runtime | {"AGENTOS_FAILPOINTS"}
 

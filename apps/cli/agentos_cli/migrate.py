@@ -9,21 +9,21 @@ import typer
 from agentos_runtime import prepare
 from agentos_runtime import settings as runtime_settings
 from agentos_runtime.errors import UsageError
-from agentos_runtime.settings import API_ROLE, PROJECTOR_ROLE
+from agentos_runtime.settings import ROLES
 
 
 def run() -> int:
     """Migrates the database of ``AGENTOS_POSTGRES_URL`` and lets the services' roles in, with the passwords of
-    ``AGENTOS_API_POSTGRES_URL`` and ``AGENTOS_PROJECTOR_POSTGRES_URL``.
+    ``AGENTOS_API_POSTGRES_URL``, ``AGENTOS_PROJECTOR_POSTGRES_URL`` and ``AGENTOS_ENGINE_POSTGRES_URL``.
 
     Raises:
-        UsageError: one of the three is missing or names another role.
+        UsageError: one of them is missing or names another role.
     """
     settings = runtime_settings.load(Path())
     if settings.postgres_url is None:
         raise UsageError("AGENTOS_POSTGRES_URL is not set: the URL of the database's owner.")
     passwords: dict[str, str] = {}
-    for role in (API_ROLE, PROJECTOR_ROLE):
+    for role in ROLES:
         parts = urlsplit(settings.role_urls.get(role, ""))
         if parts.username != role or not parts.password:
             name = f"{role.upper()}_POSTGRES_URL"

@@ -8,12 +8,13 @@ from typing import Final
 
 from agentos_runtime import binaries, processes
 from agentos_runtime.datadir import write_private
-from agentos_shared.contracts.subjects import EVENTS_STREAM, EVENTS_SUBJECTS, PROJECTOR_DURABLE
+from agentos_shared.contracts.subjects import EVENTS_STREAM, EVENTS_SUBJECTS, PING_RUNS, PROJECTOR_DURABLE
 
 HOST: Final = "127.0.0.1"
 SUPERVISOR: Final = "supervisor"
 API: Final = "api"
 PROJECTOR: Final = "projector"
+ENGINE: Final = "engine"
 INTEGRATION: Final = "integration"
 
 _STREAM: Final = f"$JS.API.STREAM.{{}}.{EVENTS_STREAM}"
@@ -77,6 +78,11 @@ USERS: Final[Mapping[str, Permissions]] = {
             "$JS.FC.>",
         ),
         subscribe=("agentos.rpc.projector.>", "agentos.ping.>"),
+    ),
+    # It learns from pings which streams to read, and keeps nothing in JetStream.
+    ENGINE: Permissions(
+        publish=("agentos.svc.engine.>",),
+        subscribe=("agentos.rpc.engine.>", PING_RUNS),
     ),
     # Reads whatever it likes, but cannot touch the consumers that the services depend on.
     INTEGRATION: Permissions(

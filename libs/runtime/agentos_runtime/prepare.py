@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from agentos_runtime.datadir import DataDir, write_private
 from agentos_runtime.errors import RuntimeFailure, Unreachable
-from agentos_runtime.settings import API_ROLE, PROJECTOR_ROLE
+from agentos_runtime.settings import ROLES
 
 if TYPE_CHECKING:
     import asyncpg
@@ -73,7 +73,7 @@ async def database(roles: Roles) -> list[str]:
         try:
             await migrate.check_durability(connection)
             applied = await migrate.migrate(connection)
-            for role in (API_ROLE, PROJECTOR_ROLE):
+            for role in ROLES:
                 if role not in roles.given:
                     await migrate.let_in(connection, role, roles.passwords[role])
         finally:

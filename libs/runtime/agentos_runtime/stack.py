@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from agentos_runtime import nats, postgres, prepare, probe, processes
 from agentos_runtime.component import Spec
 from agentos_runtime.datadir import DataDir
-from agentos_runtime.settings import API_ROLE, PROJECTOR_ROLE, Settings
+from agentos_runtime.settings import API_ROLE, ENGINE_ROLE, PROJECTOR_ROLE, ROLES, Settings
 
 LOOPBACK: Final = "127.0.0.1"
 #: How long a server that somebody else runs is waited for at first.
@@ -39,7 +39,7 @@ class Plan:
 
     async def may_start(self, name: str) -> None:
         """Services wait for the first schema, and start beside Postgres once it is there."""
-        if name in ("api", "projector"):
+        if name in ("api", "projector", "engine"):
             await self.schema_ready.wait()
 
 
@@ -49,9 +49,9 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
     Raises:
         RuntimeFailure: the cluster cannot be made or is of another version.
     """
-    passwords = data.passwords([postgres.OWNER, API_ROLE, PROJECTOR_ROLE, *(f"nats_{user}" for user in nats.USERS)])
+    passwords = data.passwords([postgres.OWNER, *ROLES, *(f"nats_{user}" for user in nats.USERS)])
     data.make_local_token()
-    ports = data.ports(["postgres", "nats", "projector_health", *([] if settings.port else ["api"])])
+    ports = data.ports(["postgres", "nats", "projector_health", "engine_health", *([] if settings.port else ["api"])])
     api_port = settings.port or ports["api"]
     owner_url = settings.postgres_url or postgres.url(passwords[postgres.OWNER], ports["postgres"])
     nats_urls = {
@@ -98,6 +98,17 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
                 "AGENTOS_NATS_URL": nats_urls[nats.PROJECTOR],
                 "AGENTOS_HEALTH_HOST": LOOPBACK,
                 "AGENTOS_HEALTH_PORT": str(ports["projector_health"]),
+            },
+        ),
+        service_spec(
+            "engine",
+            partial(probe.http, LOOPBACK, ports["engine_health"]),
+            common
+            | {
+                "AGENTOS_POSTGRES_URL": roles.url(ENGINE_ROLE),
+                "AGENTOS_NATS_URL": nats_urls[nats.ENGINE],
+                "AGENTOS_HEALTH_HOST": LOOPBACK,
+                "AGENTOS_HEALTH_PORT": str(ports["engine_health"]),
             },
         ),
     ]

@@ -18,8 +18,8 @@ PROJECTOR_QUEUE: Final = "projector"
 COMMANDS: Final = "agentos.cmd.>"
 COMMANDS_QUEUE: Final = "api"
 
-#: Commands of services: ``agentos.svc.<service>.<noun>.<verb>``. The subject is the identity, since a service's NATS user
-#: alone may publish below its name.
+#: Commands of services: ``agentos.svc.<service>.<noun>.<verb>``. The subject is the identity, since only a service's own
+#: NATS user may publish below its name.
 SERVICE_COMMANDS: Final = "agentos.svc.*.*.*"
 
 ENGINE_QUEUE: Final = "engine"

@@ -14,7 +14,7 @@ select to_regclass('public.evt_migrations');
 -- What a database holds that is not ours.
 select n.nspname || '.' || c.relname as name
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where (n.nspname in ('public', 'proj')) and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+where (n.nspname in ('public', 'proj', 'eng')) and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
     and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
 order by 1;
 

@@ -1,5 +1,7 @@
 -- The event store's schema after all migrations, for reading (`make docs` writes it); migrations/ is what is applied.
--- Schema proj holds the projections, which the projector makes and rebuilds by itself.
+-- Schemas proj and eng hold the projections and the leases, which projector and engine make and rebuild by themselves.
+CREATE SCHEMA eng;
+
 CREATE SCHEMA proj;
 
 CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
@@ -57,6 +59,15 @@ begin
     end if;
     return true;
 end $$;
+
+CREATE VIEW eng.eng_leases_public AS
+ SELECT NULL::text AS run_id,
+    NULL::text AS workspace_id,
+    NULL::integer AS attempt_no,
+    NULL::text AS claim_token,
+    NULL::timestamp with time zone AS lease_expires_at,
+    NULL::timestamp with time zone AS lease_heartbeat_at
+  WHERE false;
 
 CREATE TABLE public.evt_checkpoints (
     consumer text NOT NULL,
@@ -184,6 +195,8 @@ CREATE INDEX evt_events_principal ON public.evt_events USING btree (actor_princi
 
 CREATE INDEX evt_events_run ON public.evt_events USING btree (run_id, recorded_at, event_id) WHERE (run_id IS NOT NULL);
 
+CREATE INDEX evt_events_run_experiment ON public.evt_events USING btree (((data ->> 'experiment_id'::text))) WHERE ((event_type = 'run.created'::text) AND ((data ->> 'experiment_id'::text) IS NOT NULL));
+
 CREATE INDEX evt_events_step ON public.evt_events USING btree (step_id, recorded_at, event_id) WHERE (step_id IS NOT NULL);
 
 CREATE INDEX evt_events_thread ON public.evt_events USING btree (thread_id, recorded_at, event_id) WHERE (thread_id IS NOT NULL);
@@ -191,6 +204,8 @@ CREATE INDEX evt_events_thread ON public.evt_events USING btree (thread_id, reco
 CREATE INDEX evt_events_type ON public.evt_events USING btree (workspace_id, event_type, recorded_at, event_id);
 
 CREATE INDEX evt_keys_age ON public.evt_keys USING btree (created_at);
+
+CREATE INDEX evt_stream_heads_workspace ON public.evt_stream_heads USING btree (workspace_id);
 
 CREATE TRIGGER evt_events_append_only BEFORE DELETE OR UPDATE ON public.evt_events FOR EACH ROW EXECUTE FUNCTION public.evt_refuse_change();
 
@@ -200,24 +215,32 @@ CREATE TRIGGER evt_events_no_truncate BEFORE TRUNCATE ON public.evt_events FOR E
 
 ALTER TABLE public.evt_events ENABLE ALWAYS TRIGGER evt_events_no_truncate;
 
+GRANT USAGE ON SCHEMA eng TO agentos_api;
+
 GRANT USAGE ON SCHEMA proj TO agentos_api;
 
 GRANT USAGE ON SCHEMA public TO agentos_api;
 GRANT USAGE ON SCHEMA public TO agentos_projector;
+GRANT USAGE ON SCHEMA public TO agentos_engine;
+
+GRANT SELECT ON TABLE eng.eng_leases_public TO agentos_api;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.evt_checkpoints TO agentos_api;
 
 GRANT SELECT,INSERT ON TABLE public.evt_events TO agentos_api;
 GRANT SELECT ON TABLE public.evt_events TO agentos_projector;
+GRANT SELECT ON TABLE public.evt_events TO agentos_engine;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.evt_keys TO agentos_api;
 
 GRANT SELECT ON TABLE public.evt_migrations TO agentos_api;
 GRANT SELECT ON TABLE public.evt_migrations TO agentos_projector;
+GRANT SELECT ON TABLE public.evt_migrations TO agentos_engine;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.evt_outbox TO agentos_api;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.evt_stream_heads TO agentos_api;
 GRANT SELECT ON TABLE public.evt_stream_heads TO agentos_projector;
+GRANT SELECT ON TABLE public.evt_stream_heads TO agentos_engine;
 
 ALTER DEFAULT PRIVILEGES FOR ROLE agentos_projector IN SCHEMA proj GRANT SELECT ON TABLES TO agentos_api;

@@ -1,0 +1,165 @@
+"""The engine's side of NATS: questions it answers, hints it takes, commands that it gives to the API."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+import nats.errors
+import orjson
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from agentos_shared.bus.connection import connect
+from agentos_shared.contracts import subjects
+from agentos_shared.contracts.positions import Hint, StreamKey, decode_ping
+from agentos_shared.host.lifecycle import Rng
+
+log = structlog.get_logger("agentos.engine")
+
+COMMAND_S: Final = 5.0
+#: Bytes of one message with commands; the server takes 1 MB.
+MAX_BYTES: Final = 800_000
+MAX_RUNNING: Final = 20_000
+
+Handler = Callable[[dict[str, Any]], Awaitable[Mapping[str, Any]]]
+OnHints = Callable[[list[Hint], bool], Awaitable[None]]
+
+
+class Unanswered(Exception):
+    """A command may or may not have been carried out: nobody answered."""
+
+
+def problem(status: int, code: str, detail: str) -> dict[str, Any]:
+    """An answer that refuses; the API makes a problem document of it."""
+    return {"status": status, "error": code, "detail": detail}
+
+
+class EngineBus:
+    """One connection. What it is subscribed to survives reconnects."""
+
+    def __init__(self, url: str, rng: Rng) -> None:
+        self._url = url
+        self._rng = rng
+        self._client = Client()
+        self._running: set[asyncio.Task[None]] = set()
+        self._on_back: Callable[[], None] = lambda: None
+
+    @property
+    def connected(self) -> bool:
+        """Whether hints can arrive."""
+        return self._client.is_connected
+
+    async def answer(self, subject: str, handler: Handler) -> None:
+        """Answer questions on ``subject``, each in a task of its own, among all processes of this service."""
+
+        async def on_message(message: Msg) -> None:
+            if not message.reply:
+                return
+            if len(self._running) >= MAX_RUNNING:
+                await message.respond(orjson.dumps(problem(503, "engine_busy", "Too many claims wait; try again.")))
+                return
+            task = asyncio.create_task(self._reply(message, handler))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+        await self._client.subscribe(subject, queue=subjects.ENGINE_QUEUE, cb=on_message)
+
+    async def _reply(self, message: Msg, handler: Handler) -> None:
+        try:
+            answer = await handler(orjson.loads(message.data) if message.data else {})
+        except Exception:
+            log.exception("question_failed", subject=message.subject)
+            answer = problem(500, "internal_error", "Something went wrong in the engine service; its log has more.")
+        await self._client.publish(message.reply, orjson.dumps(answer))
+
+    async def follow(self, on_hints: OnHints) -> None:
+        """Take hints about runs; what arrives while ``on_hints`` works is handed over together afterwards."""
+        waiting: dict[StreamKey, int] = {}
+        complete = True
+        arrived = asyncio.Event()
+
+        async def on_ping(message: Msg) -> None:
+            nonlocal complete
+            positions, all_told = decode_ping(message.data)
+            for stream, seq in positions.items():
+                stream_type, _, stream_id = stream.partition("/")
+                waiting[StreamKey(stream_type, stream_id)] = seq
+            complete = complete and all_told
+            arrived.set()
+
+        await self._client.subscribe(subjects.PING_RUNS, queue=subjects.ENGINE_QUEUE, cb=on_ping)
+        while True:
+            await arrived.wait()
+            arrived.clear()
+            hints, told = [Hint(key, seq) for key, seq in waiting.items()], complete
+            waiting.clear()
+            complete = True
+            await on_hints(hints, told)
+
+    async def command(self, noun: str, verb: str, commands: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Give commands to the API, as many at once as fit into a message; their answers, in order.
+
+        Raises:
+            Unanswered: of some it is not known what became of them. All commands of this service may be repeated.
+        """
+        subject = subjects.service_command("engine", noun, verb)
+        parts = await asyncio.gather(*(self._ask(subject, part) for part in _messages(commands)))
+        return [result for part in parts for result in part]
+
+    async def _ask(self, subject: str, body: bytes) -> list[dict[str, Any]]:
+        try:
+            reply = await self._client.request(subject, body, timeout=COMMAND_S)
+            results: list[dict[str, Any]] = orjson.loads(reply.data)["results"]
+        except (nats.errors.Error, TimeoutError, OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise Unanswered(f"{subject}: {type(error).__name__}: {error}") from error
+        return results
+
+    async def connect(self, on_back: Callable[[], None]) -> None:
+        """Connect, before anything is subscribed to; from then on the client sees to it.
+
+        Args:
+            on_back: called once connected and after every reconnect, since hints may have been lost.
+
+        Raises:
+            HandshakeFailed: the server did not take us in.
+        """
+
+        async def back() -> None:
+            on_back()
+
+        self._client = await connect(self._url, "engine", on_back=back)
+        on_back()
+
+    async def flush(self) -> None:
+        """Raises unless the server answers within a second."""
+        await self._client.flush(timeout=1)
+
+    async def close(self) -> None:
+        """Answer what is being answered for a moment, then leave."""
+        if self._client.is_connected and self._running:
+            await asyncio.wait(self._running, timeout=1)
+        for task in self._running:
+            task.cancel()
+        await self._client.close()
+
+
+def _messages(commands: Sequence[Mapping[str, Any]]) -> list[bytes]:
+    """Bodies of messages that hold these commands, each small enough."""
+    bodies: list[bytes] = []
+    part: list[bytes] = []
+    size = 0
+    for command in commands:
+        encoded = orjson.dumps(command)
+        if part and size + len(encoded) > MAX_BYTES:
+            bodies.append(_body(part))
+            part, size = [], 0
+        part.append(encoded)
+        size += len(encoded) + 1
+    if part:
+        bodies.append(_body(part))
+    return bodies
+
+
+def _body(commands: Sequence[bytes]) -> bytes:
+    return b'{"commands":[' + b",".join(commands) + b"]}"

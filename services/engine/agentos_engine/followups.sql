@@ -1,0 +1,23 @@
+-- name: take
+-- What is due, for this process alone for the next seconds.
+with due as (
+    select run_id, kind from eng_followups where due_at <= clock_timestamp()
+    order by due_at limit $1 for update skip locked
+)
+update eng_followups f set attempts = f.attempts + 1, due_at = clock_timestamp() + interval '30 seconds'
+from due d where f.run_id = d.run_id and f.kind = d.kind
+returning f.run_id, f.kind, f.workspace_id, f.attempts
+
+-- name: done
+delete from eng_followups f using unnest($1::text[], $2::text[]) as d(run_id, kind)
+where f.run_id = d.run_id and f.kind = d.kind
+
+-- name: later
+-- What could not be done now: again after a wait that doubles up to an hour.
+update eng_followups f
+set due_at = clock_timestamp() + make_interval(secs => least(3600, 0.2 * power(2, least(f.attempts, 20))))
+from unnest($1::text[], $2::text[]) as d(run_id, kind)
+where f.run_id = d.run_id and f.kind = d.kind
+
+-- name: next
+select extract(epoch from min(due_at) - clock_timestamp())::float8 from eng_followups

@@ -1,0 +1,16 @@
+-- name: renew
+-- Heartbeats of leases that are held and have not run out, by the database's clock.
+update eng_runs r set
+    lease_heartbeat_at = t.now,
+    lease_expires_at = t.now + make_interval(secs => r.lease_ttl_s),
+    due_at = least(t.now + make_interval(secs => r.lease_ttl_s), r.deadline_at)
+from unnest($1::text[], $2::text[]) as w(run_id, claim_token)
+join eng_runs o on o.run_id = w.run_id and o.claim_token = w.claim_token and o.state = 'held'
+cross join (select clock_timestamp() as now) t
+where r.run_id = w.run_id and r.claim_token = w.claim_token and r.state = 'held' and r.lease_expires_at > t.now
+returning r.run_id, r.claim_token, r.lease_expires_at, r.lease_heartbeat_at
+
+-- name: state
+-- Why a lease could not be renewed.
+select run_id, state, claim_token, expired, lease_expires_at <= clock_timestamp() as run_out
+from eng_runs where run_id = any($1::text[])

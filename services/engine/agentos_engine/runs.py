@@ -1,0 +1,176 @@
+"""From events to rows of ``eng_runs``: what the consumer does inside its transaction.
+
+The last event that changes a run's state decides its row, so that a batch costs one read and one write however many
+events and runs are in it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import asyncpg
+import orjson
+
+from agentos_shared.contracts.positions import Range
+from agentos_shared.store import statements
+from agentos_shared.store.reader import Connection
+
+SQL: Final = statements.load("agentos_engine", "runs.sql")
+
+#: A row of the statement ``read``.
+Row: TypeAlias = Mapping[str, Any] | asyncpg.Record
+
+EVIDENCE: Final = "evidence"
+INCIDENT: Final = "incident"
+#: What follows from the end of a run.
+_ENDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "run.completed": (EVIDENCE,),
+    "run.failed": (EVIDENCE, INCIDENT),
+    "run.cancelled": (EVIDENCE,),
+}
+
+
+def incident_key(workspace_id: str, run_id: str) -> str:
+    """Under which a failed run's incident is opened, once."""
+    return f"incident:run_failed:{workspace_id}:{run_id}"
+
+
+@dataclass(slots=True)
+class Change:
+    """What some events make of one run.
+
+    Attributes:
+        version: of the run's last event; None when none of the events was the run's own.
+        created: its ``run.created``, when that is among them.
+        last: the last event that decides the state; None when none did.
+        started: a ``run.started`` came after ``last``.
+        ended: what ended it.
+        done: follow-ups that have been done.
+    """
+
+    workspace_id: str
+    version: int | None = None
+    created: Row | None = None
+    last: Row | None = None
+    started: bool = False
+    ended: str | None = None
+    done: list[str] = field(default_factory=list)
+
+    @property
+    def state(self) -> str:
+        """Of the row, where ``last`` decides it."""
+        assert self.last is not None
+        if self.last["event_type"] == "run.claimed":
+            return "held"
+        return "started" if self.started else "queued"
+
+
+def fold(rows: Iterable[Row]) -> dict[str, Change]:
+    """What rows of the statement ``read`` make of each run."""
+    changes: dict[str, Change] = {}
+    for row in rows:
+        change = changes.get(row["run_id"])
+        if change is None:
+            change = changes[row["run_id"]] = Change(row["workspace_id"])
+        kind = row["event_type"]
+        if row["entity_type"] == "run":
+            change.version = row["entity_version"]
+        if kind == "run.created":
+            change.created = change.last = row
+        elif kind in ("run.claimed", "run.lease_released", "run.lease_expired"):
+            change.last, change.started = row, False
+        elif kind == "run.started":
+            change.started = True
+        elif kind in _ENDS:
+            change.ended = kind
+        elif kind == "evidence.manifest.created":
+            change.done.append(EVIDENCE)
+        elif kind == "incident.opened" and row["idempotency_key"] == incident_key(row["workspace_id"], row["run_id"]):
+            change.done.append(INCIDENT)
+    return changes
+
+
+async def apply(connection: Connection, ranges: Sequence[Range]) -> dict[str, Change]:
+    """Apply the events of these ranges within the connection's transaction, and say what they did."""
+    changes = fold(await connection.fetch(SQL["read"], *_columns(ranges)))
+    if changes:
+        await connection.execute(SQL["write"], *_arguments(changes))
+    return changes
+
+
+def _arguments(changes: Mapping[str, Change]) -> list[Sequence[Any]]:
+    ended = [run_id for run_id, change in changes.items() if change.ended]
+    alive = {run_id: change for run_id, change in changes.items() if not change.ended and change.version is not None}
+    made = [_made(run_id, change, change.created) for run_id, change in alive.items() if change.created is not None]
+    known = {run_id: change for run_id, change in alive.items() if change.created is None}
+    changed = [_state(run_id, change) for run_id, change in known.items() if change.last is not None]
+    moved = [(run_id, change.version, change.started) for run_id, change in known.items() if change.last is None]
+    done = [(run_id, kind) for run_id, change in changes.items() for kind in change.done]
+    due = [
+        (run_id, kind, change.workspace_id)
+        for run_id, change in changes.items()
+        for kind in _ENDS.get(change.ended or "", ())
+        if kind not in change.done
+    ]
+    return [
+        ended,
+        *_transposed(made, 15),
+        *_transposed(changed, 8),
+        *_transposed(moved, 3),
+        *_transposed(done, 2),
+        *_transposed(due, 3),
+    ]
+
+
+def _made(run_id: str, change: Change, created: Row) -> tuple[Any, ...]:
+    _, version, state, attempt_no, claim_token, claim_key, expired, lease_ttl_s = _state(run_id, change)
+    return (
+        run_id,
+        change.workspace_id,
+        created["room_id"],
+        created["handler"],
+        _json_array(created["tags"] or ()),
+        created["priority"] or 0,
+        created["event_id"],
+        created["timeout_s"],
+        version,
+        state,
+        attempt_no or 0,
+        claim_token,
+        claim_key,
+        expired,
+        lease_ttl_s,
+    )
+
+
+def _state(run_id: str, change: Change) -> tuple[Any, ...]:
+    last = change.last
+    assert last is not None
+    held = change.state == "held"
+    return (
+        run_id,
+        change.version,
+        change.state,
+        last["attempt_no"],
+        last["claim_token"],
+        last["idempotency_key"] if held else None,
+        last["event_type"] == "run.lease_expired",
+        last["lease_ttl_s"],
+    )
+
+
+def _transposed(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    return [[row[place] for row in rows] for place in range(width)]
+
+
+def _json_array(tags: Iterable[str]) -> str:
+    return orjson.dumps(list(tags)).decode()
+
+
+def _columns(ranges: Sequence[Range]) -> tuple[list[str], list[str], list[int], list[int]]:
+    return (
+        [r.key.stream_type for r in ranges],
+        [r.key.stream_id for r in ranges],
+        [r.after for r in ranges],
+        [r.upto for r in ranges],
+    )
