@@ -99,8 +99,8 @@ class Limits:
         most_load: share of the time that comparisons may take; a store with very many streams is compared less often.
         patience_s: seconds for which what passes by itself is retried; None: for ever.
         remembered: streams whose position is kept in memory, so that a stale hint costs no query.
-        rest_s_per_event: pause after hints, for each further event that they brought. A transaction costs the same for one
-            event as for fifty: under load the pause lets the next ones gather, a lone event waits for nothing.
+        rest_s_per_event: pause after hints, for each further event that they brought. A transaction costs the same for
+            one event as for fifty: under load the pause lets the next ones gather, a lone event waits for nothing.
         rest_s: the longest such pause. Who waits for the effects ends it with :meth:`Consumer.hurry`.
     """
 

@@ -213,8 +213,8 @@ def _pull(batch: int, *, at_once: bool) -> bytes:
 class HintBatch(NatsBatchMessage):
     """Messages of one call. The consumer acknowledges cumulatively, so the last one speaks for all.
 
-    Of several processes on one durable, one may thereby acknowledge what another still works on. Should that one die, its
-    hints are not repeated; the reconciler finds what they told.
+    Of several processes on one durable, one may thereby acknowledge what another still works on. Should that one die,
+    its hints are not repeated; the reconciler finds what they told.
     """
 
     async def ack(self) -> None:

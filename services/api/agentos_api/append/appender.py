@@ -203,7 +203,7 @@ class Appender:
             statement = asyncio.create_task(self._store.append(batch.draft))
             statement.add_done_callback(lambda _: self._wake.set())
             if committed is not None:
-                await asyncio.sleep(0)  # the database gets its next work before those who waited get theirs
+                await self._clock.sleep(0)  # the database gets its next work before those who waited get theirs
                 self._finish(*committed)
             ahead: _Batch | None = None
             while not statement.done():
