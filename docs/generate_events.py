@@ -12,8 +12,8 @@ from typing import Any
 
 from agentos_api.append import leaks
 from agentos_api.append.stream_cache import ABSENT, Entry, advance
+from agentos_api.command_type import CommandType
 from agentos_api.command_types import COMMAND_TYPES
-from agentos_api.commands import CommandType
 from agentos_shared import dlp
 from agentos_shared.domain import principals
 from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES

@@ -116,10 +116,12 @@ def test_bulk_answers_in_order_and_lets_each_fail_alone(client: httpx.Client, th
         {"type": "message.create", "body": {"thread_id": thread, "content_md": ""}},
         {"type": "room.create", "body": {"title": "Another"}},
         {"type": "message.create", "body": {"thread_id": thread, "content_md": "c"}},
+        {"type": "room.destroy"},
     ]
     results = post(client, "/v1/commands", {"commands": commands}).json()["results"]
-    assert [result["status"] for result in results] == [201, 404, 400, 201, 201]
-    assert [results[1]["error"], results[2]["error"]] == ["thread_not_found", "missing_content_md"]
+    assert [result["status"] for result in results] == [201, 404, 400, 201, 201, 400]
+    refused = [results[1]["error"], results[2]["error"], results[5]["error"]]
+    assert refused == ["thread_not_found", "missing_content_md", "unknown_command"]
     assert [results[0]["stream_seq"], results[4]["stream_seq"]] == [3, 4]
     assert results[3]["stream_seq"] == 1
 
@@ -131,6 +133,12 @@ def test_atomic_bulk_is_all_or_nothing(client: httpx.Client, thread: str) -> Non
     assert (refused.status_code, refused.json()["error"], refused.json()["command_index"]) == (
         400,
         "invalid_schema_version",
+        1,
+    )
+    refused = post(client, "/v1/commands", {"atomic": True, "commands": [good, {"type": "room.destroy"}]})
+    assert (refused.status_code, refused.json()["error"], refused.json()["command_index"]) == (
+        400,
+        "unknown_command",
         1,
     )
     assert texts(client, thread) == []
@@ -148,7 +156,7 @@ def test_atomic_bulk_is_all_or_nothing(client: httpx.Client, thread: str) -> Non
         ([], "invalid_body"),
         ({"commands": []}, "invalid_commands"),
         ({"commands": [{"type": "room.create", "body": {"title": "x"}}] * 501}, "invalid_commands"),
-        ({"commands": [{"type": "room.destroy"}]}, "unknown_command"),
+        ({"commands": [{"type": 7}]}, "invalid_commands"),
         ({"commands": [{"type": "room.create", "bodies": {}}]}, "invalid_commands"),
         ({"commands": [{"type": "room.create"}], "atomic": 1}, "invalid_atomic"),
         ({"commands": [{"type": "room.create"}], "order": 1}, "unknown_field"),

@@ -6,7 +6,6 @@ HTTP, bulk and NATS all come through here, so they validate, authorise and answe
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -15,11 +14,14 @@ from pydantic import ValidationError
 from agentos_api.append.appender import Appender
 from agentos_api.append.idempotency import KeyGate, checked
 from agentos_api.append.locator import Location, Locator
-from agentos_api.append.submission import Answer, Outcome, Part, Refused, RequestKey, Submission
+from agentos_api.append.submission import Answer, Outcome, Part, Placed, Refused, RequestKey, Submission
+from agentos_api.blobs import Blob
+from agentos_api.command_type import CommandType, Reader, Reference
 from agentos_api.http import problem
 from agentos_shared.domain import ids, principals
 from agentos_shared.domain.canonical import canonical
-from agentos_shared.domain.decider import Command, CommandBody, Decide, Meta
+from agentos_shared.domain.decider import Command, CommandBody, LeasedBody, Meta
+from agentos_shared.domain.engines import VerifiedEngine
 from agentos_shared.domain.envelope import Actor, ActorType, Stream
 from agentos_shared.domain.errors import DomainError, Invalid, NotFound
 
@@ -29,35 +31,6 @@ _UUID_OR_ULID = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CommandType:
-    """One command: how it is asked for, decided and answered.
-
-    Args:
-        name: ``noun.verb``, as in bulk and on NATS.
-        path: HTTP path template; at most one parameter, the parent's id.
-        prefix: id prefix of the entity that it creates.
-        answers: member of the answer that carries the new id.
-        parent: entity type of the path's parameter, or None; ``<parent>_not_found`` when there is no such.
-        reads: ids of further entities that ``decide`` asks for, from the body and the parent's location.
-    """
-
-    name: str
-    path: str
-    body: type[CommandBody]
-    decide: Decide
-    prefix: str
-    answers: str
-    parent: str | None = None
-    reads: Callable[[Any, Location], tuple[str, ...]] = lambda _body, _location: ()
-    status: int = 201
-
-    @property
-    def parameter(self) -> str | None:
-        """Name of the path's parameter: ``thread_id``."""
-        return f"{self.parent}_id" if self.parent else None
-
-
 class Caller(NamedTuple):
     """Who calls, and what came with the request besides its body.
 
@@ -65,6 +38,8 @@ class Caller(NamedTuple):
         actor: from the credential, or None in open mode.
         claimed_type: ``x-actor-type``; claimed_id: ``x-actor-id`` (open mode only).
         origin: method and path, for keys and problem documents.
+        claim_token: ``x-claim-token``, the lease that it writes under.
+        engine: the engine whose credentials came with the request and were checked.
     """
 
     workspace_id: str
@@ -76,19 +51,33 @@ class Caller(NamedTuple):
     correlation_id: str | None = None
     idempotency_key: str | None = None
     traceparent: str | None = None
+    claim_token: str | None = None
+    engine: VerifiedEngine | None = None
 
 
 class Commands:
-    """Runs commands for this process."""
+    """Runs commands for this process.
+
+    Attributes:
+        types: what anybody may ask for, by name.
+        service_types: what services may ask for: the internal commands too.
+    """
 
     def __init__(
-        self, appender: Appender, locator: Locator, types: Sequence[CommandType], require_space: Callable[[], None]
+        self,
+        appender: Appender,
+        locator: Locator,
+        types: Sequence[CommandType],
+        require_space: Callable[[], None],
+        reader: Reader,
     ) -> None:
         self._appender = appender
         self._require_space = require_space
         self._locator = locator
+        self._reader = reader
         self._gate = KeyGate()
-        self.types: Mapping[str, CommandType] = {kind.name: kind for kind in types}
+        self.service_types: Mapping[str, CommandType] = {kind.name: kind for kind in types}
+        self.types: Mapping[str, CommandType] = {kind.name: kind for kind in types if not kind.internal}
 
     async def execute(self, kind: CommandType, caller: Caller, body: Any, parent_id: str | None, size: int) -> Answer:
         """Run one command.
@@ -103,7 +92,7 @@ class Commands:
 
         async def run() -> Answer:
             part = await self._prepare(kind, caller, body, parent_id)
-            return await self._submit([part], caller, key, size, lambda outcomes: _render(kind, outcomes[0], caller))
+            return await self._submit([part], caller, key, size, lambda told: _render(kind, part, told[0], caller))
 
         self._require_space()
         key = self._key(caller, body)
@@ -113,15 +102,17 @@ class Commands:
         """Run up to 500 commands, in order; with ``atomic`` all or none of them, in one stream."""
 
         async def run() -> Answer:
-            wishes, atomic = _bulk(body, self.types)
-            parts = [await self._prepare(kind, caller, value, None) for kind, value in wishes]
-            kinds = [kind for kind, _ in wishes]
+            wishes, atomic = _bulk(body)
+            kinds = [self.types.get(name) for name, _ in wishes]
+            pairs = zip(kinds, wishes, strict=True)
+            parts = [await self._prepare(kind, caller, value, None) for kind, (_, value) in pairs]
             if atomic:
                 return await self._submit_atomic(parts, kinds, caller, key, size)
 
             def render(outcomes: Sequence[Outcome]) -> Answer:
-                results = [_result(kind, outcome, caller) for kind, outcome in zip(kinds, outcomes, strict=True)]
-                return Answer(200, orjson.dumps({"results": results}))
+                if len(outcomes) < len(parts) and isinstance(outcomes[0], DomainError):  # of the key
+                    return problem.answer(outcomes[0], caller.instance)
+                return _results(kinds, parts, outcomes, caller)
 
             return await self._submit(parts, caller, key, size, render)
 
@@ -130,15 +121,19 @@ class Commands:
         return await (run() if key is None else self._gate.run(key, run))
 
     async def _submit_atomic(
-        self, parts: list[Part | Refused], kinds: list[CommandType], caller: Caller, key: RequestKey | None, size: int
+        self,
+        parts: list[Part | Refused],
+        kinds: list[CommandType | None],
+        caller: Caller,
+        key: RequestKey | None,
+        size: int,
     ) -> Answer:
         def render(outcomes: Sequence[Outcome]) -> Answer:
-            failed = outcomes[-1] if outcomes else None
-            if isinstance(failed, DomainError):
-                document = problem.members(failed, caller.instance) | {"command_index": len(outcomes) - 1}
-                return Answer(failed.status, orjson.dumps(document))
-            results = [_result(kind, outcome, caller) for kind, outcome in zip(kinds, outcomes, strict=True)]
-            return Answer(200, orjson.dumps({"results": results}))
+            for place, failed in enumerate(outcomes):
+                if isinstance(failed, DomainError):
+                    document = problem.members(failed, caller.instance) | {"command_index": place}
+                    return Answer(failed.status, orjson.dumps(document))
+            return _results(kinds, parts, outcomes, caller)
 
         streams = {part.stream for part in parts if isinstance(part, Part)}
         if len(streams) > 1:
@@ -172,8 +167,12 @@ class Commands:
             hashlib.sha256(canonical(body)).digest(),
         )
 
-    async def _prepare(self, kind: CommandType, caller: Caller, value: Any, parent_id: str | None) -> Part | Refused:
+    async def _prepare(
+        self, kind: CommandType | None, caller: Caller, value: Any, parent_id: str | None
+    ) -> Part | Refused:
         """A command ready to be decided; what is wrong with it takes its place."""
+        if kind is None:
+            return Refused(Invalid("unknown_command", f"type must be one of {', '.join(sorted(self.types))}."))
         try:
             return await self._part(kind, caller, value, parent_id)
         except DomainError as error:
@@ -188,17 +187,46 @@ class Commands:
             body = kind.body.model_validate(value)
         except ValidationError as error:
             raise problem.invalid_body(error) from None
-        entity_id = ids.new_id(kind.prefix)
         meta = _meta(caller, body)
-        if kind.parent is None or parent_id is None:
+        if kind.opens_stream:
+            entity_id = ids.new_id(kind.prefix or "")
             command = Command(body, meta, entity_id, None, entity_id)
-            return Part(command, kind.decide, Stream("room", entity_id), fresh_stream=True)
-        location = self._locator.known(parent_id) or await self._locator.find(parent_id)
-        if location is None or location.entity_type != kind.parent or location.workspace_id != caller.workspace_id:
-            raise NotFound(f"{kind.parent}_not_found", f"There is no such {kind.parent} in this workspace.")
+            return Part(command, kind.decide, Stream("room", entity_id), fresh_stream=True, tell=kind.extra)
+        above = self._above(kind, body, parent_id)
+        location = await self._location(above, caller.workspace_id)
+        if kind.refs is not None:
+            for reference in kind.refs(body):
+                await self._location(reference, caller.workspace_id)
+        reads: tuple[str, ...] = () if above is None else (above[1],)
+        if kind.prefix is not None:
+            entity_id = ids.new_id(kind.prefix)
+        elif kind.entity is not None:
+            entity_id = kind.entity(caller.workspace_id, body)
+            reads = (entity_id, *reads)
+        else:
+            entity_id, parent_id = parent_id or "", None
+        if kind.reads is not None:
+            reads = (*reads, *kind.reads(body, location))
+        loaded = None if kind.load is None else await kind.load(self._reader, location, body)
         room_id = location.stream.id if location.stream.type == "room" else None
-        command = Command(body, meta, entity_id, parent_id, room_id)
-        return Part(command, kind.decide, location.stream, (parent_id, *kind.reads(body, location)))
+        command = Command(body, meta, entity_id, parent_id, room_id, loaded)
+        scan = loaded.scan if isinstance(loaded, Blob) else None
+        return Part(command, kind.decide, location.stream, reads, False, kind.extra, scan)
+
+    def _above(self, kind: CommandType, body: Any, parent_id: str | None) -> Reference | None:
+        if kind.parent is not None and parent_id is not None:
+            return kind.parent, parent_id
+        return None if kind.home is None else kind.home(body)
+
+    async def _location(self, reference: Reference | None, workspace_id: str) -> Location:
+        """Where an entity lives; None: the workspace's own stream. Raises NotFound: ``<type>_not_found``."""
+        if reference is None:
+            return Location("workspace", workspace_id, Stream("workspace", workspace_id))
+        kind, entity_id = reference
+        location = self._locator.known(entity_id) or await self._locator.find(entity_id)
+        if location is None or location.entity_type != kind or location.workspace_id != workspace_id:
+            raise NotFound(f"{kind}_not_found", f"There is no such {kind.replace('_', ' ')} in this workspace.")
+        return location
 
 
 def _take_parent(parameter: str, value: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -210,15 +238,20 @@ def _take_parent(parameter: str, value: dict[str, Any]) -> tuple[str, dict[str, 
 
 def _meta(caller: Caller, body: CommandBody) -> Meta:
     correlation_id = body.correlation_id or caller.correlation_id or ids.new_uuid()
-    return Meta(caller.workspace_id, _actor(caller, body), correlation_id, caller.idempotency_key)
+    claim_token = (body.claim_token if isinstance(body, LeasedBody) else None) or caller.claim_token
+    return Meta(
+        caller.workspace_id, _actor(caller, body), correlation_id, caller.idempotency_key, claim_token, caller.engine
+    )
 
 
 def _actor(caller: Caller, body: CommandBody) -> Actor:
     if caller.actor is not None:
         return caller.actor
+    if caller.engine is not None:
+        return caller.engine.actor
     kind: ActorType
     speaker = body.speaker()
-    if body.actor_type or body.actor_id:
+    if (body.actor_type or body.actor_id) and not body.names_subject:
         kind, name = body.actor_type or "user", body.actor_id
     elif caller.claimed_type or caller.claimed_id:
         kind, name = _claimed_type(caller.claimed_type), caller.claimed_id
@@ -238,7 +271,8 @@ def correlation(header: str | None) -> str | None:
     return header if header and _UUID_OR_ULID.fullmatch(header) else None
 
 
-def _bulk(body: Any, types: Mapping[str, CommandType]) -> tuple[list[tuple[CommandType, Any]], bool]:
+def _bulk(body: Any) -> tuple[list[tuple[str, Any]], bool]:
+    """The commands of a bulk, as (name, body), and whether it is atomic."""
     if type(body) is not dict:
         raise Invalid("invalid_body", "The body must be a JSON object.")
     unknown = body.keys() - {"atomic", "commands"}
@@ -249,36 +283,54 @@ def _bulk(body: Any, types: Mapping[str, CommandType]) -> tuple[list[tuple[Comma
         raise Invalid("invalid_atomic", "atomic must be true or false.")
     if type(commands) is not list or not 1 <= len(commands) <= MAX_BULK:
         raise Invalid("invalid_commands", f"commands must be a list of 1 to {MAX_BULK} commands.")
-    wishes: list[tuple[CommandType, Any]] = []
     for place, wish in enumerate(commands):
-        if type(wish) is not dict or wish.keys() - {"type", "body"}:
+        if type(wish) is not dict or type(wish.get("type")) is not str or wish.keys() - {"type", "body"}:
             raise Invalid("invalid_commands", f"commands[{place}] must be {{type, body}} and nothing else.")
-        kind = types.get(wish["type"]) if isinstance(wish.get("type"), str) else None
-        if kind is None:
-            raise Invalid("unknown_command", f"commands[{place}].type must be one of {', '.join(sorted(types))}.")
-        wishes.append((kind, wish.get("body", {})))
-    return wishes, atomic
+    return [(wish["type"], wish.get("body", {})) for wish in commands], atomic
 
 
-def _render(kind: CommandType, outcome: Outcome, caller: Caller) -> Answer:
+def _render(kind: CommandType, part: Part | Refused, outcome: Outcome, caller: Caller) -> Answer:
     if isinstance(outcome, DomainError):
         return problem.answer(outcome, caller.instance)
-    return Answer(kind.status, orjson.dumps(_answer(kind, outcome)))
+    answer = _answer(kind, part, outcome)
+    kept = None if kind.kept is None else orjson.dumps(kind.kept(answer))
+    return Answer(_status(kind, outcome), orjson.dumps(answer), kept=kept)
 
 
-def _result(kind: CommandType, outcome: Outcome, caller: Caller) -> dict[str, Any]:
-    """One entry of a bulk answer: the HTTP answer's members and its ``status``."""
-    if isinstance(outcome, DomainError):
-        return problem.members(outcome, caller.instance)
-    return {"status": kind.status, **_answer(kind, outcome)}
+def _results(
+    kinds: Sequence[CommandType | None], parts: Sequence[Part | Refused], outcomes: Sequence[Outcome], caller: Caller
+) -> Answer:
+    """The answer to a bulk: of each command its HTTP answer's members and ``status``."""
+    results: list[Mapping[str, Any]] = []
+    kept: list[Mapping[str, Any]] = []
+    for kind, part, outcome in zip(kinds, parts, outcomes, strict=True):
+        if isinstance(outcome, DomainError):
+            results.append(problem.members(outcome, caller.instance))
+        elif kind is not None:
+            results.append({"status": _status(kind, outcome), **_answer(kind, part, outcome)})
+        kept.append(results[-1] if kind is None or kind.kept is None else kind.kept(results[-1]))
+    secret = any(one is not other for one, other in zip(results, kept, strict=True))
+    body = orjson.dumps({"results": results})
+    return Answer(200, body, kept=orjson.dumps({"results": kept}) if secret else None)
 
 
-def _answer(kind: CommandType, outcome: Sequence[Any]) -> dict[str, Any]:
-    last = outcome[-1]
-    return {
-        kind.answers: outcome[0].entity_id,
-        "event_id": str(last.event_id),
-        "stream_type": last.stream_type,
-        "stream_id": last.stream_id,
-        "stream_seq": last.stream_seq,
-    }
+def _status(kind: CommandType, placed: Placed) -> int:
+    return kind.status if placed else 200
+
+
+def _answer(kind: CommandType, part: Part | Refused, placed: Placed) -> dict[str, Any]:
+    assert isinstance(part, Part)
+    answer: dict[str, Any] = {"ok": True} if kind.answers is None else {kind.answers: part.command.entity_id}
+    if placed:
+        last = placed[-1]
+        answer["event_id"] = last.event_id
+        answer["stream_type"] = last.stream_type
+        answer["stream_id"] = last.stream_id
+        answer["stream_seq"] = last.stream_seq
+    elif (entry := placed.last) is not None and entry.last_event_id is not None:
+        answer["event_id"] = entry.last_event_id
+        answer["stream_type"] = part.stream.type
+        answer["stream_id"] = part.stream.id
+        answer["stream_seq"] = entry.last_seq
+    answer.update(placed.extra)
+    return answer

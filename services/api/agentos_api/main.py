@@ -5,6 +5,7 @@ import contextlib
 import gc
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import asyncpg
 import orjson
@@ -15,6 +16,8 @@ from agentos_api import nats_connection
 from agentos_api.append.appender import Appender
 from agentos_api.append.locator import Locator
 from agentos_api.append.store import PostgresStore, sweep_old_keys
+from agentos_api.blobs import Blobs
+from agentos_api.command_type import Reader
 from agentos_api.command_types import COMMAND_TYPES
 from agentos_api.commands import Commands
 from agentos_api.disk import DiskWatch
@@ -69,7 +72,8 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     services = Services(settings, pool, nats, appender, relay, hub, projected, _health(pool, nats))
     locator = Locator(pool)
     disk = DiskWatch(settings.disk_path, int(settings.disk_low_mb * 1024 * 1024))
-    commands = Commands(appender, locator, COMMAND_TYPES, disk.require_space)
+    blobs = Blobs(settings.blob_dir)
+    commands = Commands(appender, locator, COMMAND_TYPES, disk.require_space, Reader(pool, blobs))
     access = Access(settings, _local_token(settings))
     appender.listen(hub.on_commit)
     appender.listen(relay.on_commit)
@@ -166,8 +170,8 @@ def _health(pool: "asyncpg.Pool[asyncpg.Record]", nats: Client) -> Health:
             raise Unwell("not connected; writes go on, and the outbox keeps what is to be published")
         await nats.flush(timeout=1)
 
-    async def projector_answers() -> None:
-        reply = await nats.request(subjects.health("projector"), timeout=1)
+    async def answers(service: str) -> None:
+        reply = await nats.request(subjects.health(service), timeout=1)
         report = orjson.loads(reply.data)
         if not report["ok"]:
             raise Unwell(report["detail"] or "not ready")
@@ -175,7 +179,8 @@ def _health(pool: "asyncpg.Pool[asyncpg.Record]", nats: Client) -> Health:
     health = Health("api")
     health.add("postgres", lambda: pool.fetchval("select 1"))
     health.add("nats", nats_answers)
-    health.add("projector", projector_answers, timeout_s=1.5)
+    for service in ("projector", "engine"):
+        health.add(service, partial(answers, service), timeout_s=1.5)
     return health
 
 

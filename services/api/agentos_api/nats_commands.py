@@ -105,6 +105,7 @@ class NatsCommands:
                 correlation(headers.get("x-correlation-id")),
                 headers.get("idempotency-key"),
                 traceparent,
+                headers.get("x-claim-token"),
             )
             body = parse(message.data) if message.data else {}
             return await self._commands.execute(kind, caller, body, None, len(message.data))

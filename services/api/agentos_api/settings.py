@@ -22,6 +22,7 @@ class ApiSettings(ServiceSettings):
     allowed_origins: Annotated[str, Field(description="further Origins that may write, separated by commas")] = ""
     disk_path: Annotated[Path | None, Field(description="directory of the stores, whose free space is watched")] = None
     disk_low_mb: Annotated[float, Field(ge=0, description="free MiB below which only reads are served")] = 512
+    blob_dir: Annotated[Path | None, Field(description="directory of contents too large for an event")] = None
     local_token_file: Annotated[Path | None, Field(description="file with the local user's token")] = None
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ it does not know (J. Chassaing, "Functional Event Sourcing Decider").
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 State = TypeVar("State")
 Body = TypeVar("Body", bound="CommandBody", covariant=True)
+
+#: Entity types of a run and of what is inside it: one line of causation, told by the run's last event.
+RUN_FAMILY: Final = frozenset({"run", "step", "tool_call", "artifact"})
 
 
 class CommandBody(BaseModel):
@@ -33,6 +36,8 @@ class CommandBody(BaseModel):
 
     #: Whether ``actor_type`` and ``actor_id`` name whom the command is about, and say nothing of who asks.
     names_subject: ClassVar[bool] = False
+    #: Whether it is a :class:`LeasedBody`.
+    under_lease: ClassVar[bool] = False
 
     actor_type: ActorType | None = None
     actor_id: str | None = Field(None, min_length=1, max_length=200)
@@ -42,6 +47,18 @@ class CommandBody(BaseModel):
     def speaker(self) -> tuple[ActorType, str] | None:
         """(type, id) of the actor that the body's own members name, where it has such; used when nothing else says."""
         return None
+
+
+class LeasedBody(CommandBody):
+    """What every write under a run may carry besides: proof of the lease that it is done under.
+
+    ``claim_token`` is the one that the claim answered. ``force`` lets a user write without it.
+    """
+
+    under_lease: ClassVar[bool] = True
+
+    claim_token: str | None = Field(None, min_length=1, max_length=64)
+    force: bool = False
 
 
 class Meta(NamedTuple):

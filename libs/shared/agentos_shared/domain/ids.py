@@ -12,6 +12,11 @@ from ulid import ULID
 ROOM: Final = "room_"
 THREAD: Final = "th_"
 MESSAGE: Final = "msg_"
+RUN: Final = "run_"
+ATTEMPT: Final = "rat_"
+STEP: Final = "step_"
+TOOL_CALL: Final = "tc_"
+ARTIFACT: Final = "art_"
 INCIDENT: Final = "inc_"
 #: Before 32 hexadecimal digits.
 LEARNING: Final = "learn_"

@@ -66,11 +66,25 @@ async def read_stream(connection: Connection, stream: Stream, after: int, limit:
 
 
 async def read_entities(connection: Connection, entity_ids: Sequence[str]) -> dict[str, list[Event]]:
-    """All events of each entity, in the order of its life; an unknown id is absent."""
+    """All events of each entity, in the order of its life; an unknown id is absent.
+
+    After a run's own events comes the last one of its steps, tool calls and artifacts, where that is the later one.
+    """
     found: dict[str, list[Event]] = {}
     for row in await connection.fetch(SQL["read_entities"], entity_ids):
         found.setdefault(row["entity_id"], []).append(event_of(row))
+    runs = [entity_id for entity_id, events in found.items() if events[0].entity_type == "run"]
+    if runs:
+        # Later than the events above, never earlier: what was missed meanwhile is a head that moved, and is refused.
+        for row in await connection.fetch(SQL["read_run_ends"], runs):
+            if row["entity_id"] != row["run_id"]:
+                found[row["run_id"]].append(event_of(row))
     return found
+
+
+async def read_run(connection: Connection, workspace_id: str, run_id: str, limit: int) -> list[Event]:
+    """Events that carry a run's id, in stream order, at most ``limit``."""
+    return [event_of(row) for row in await connection.fetch(SQL["read_run"], run_id, workspace_id, limit)]
 
 
 async def read_event(connection: Connection, event_id: UUID) -> Event | None:

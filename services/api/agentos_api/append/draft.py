@@ -10,11 +10,12 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from agentos_api.append import leaks
-from agentos_api.append.stream_cache import ABSENT, Entry, StreamCache, advance
-from agentos_api.append.submission import Answer, Outcome, Part, Refused, RequestKey, Submission
+from agentos_api.append.stream_cache import ABSENT, Entry, StreamCache, advance, follow
+from agentos_api.append.submission import Answer, Outcome, Part, Placed, Refused, RequestKey, Submission
 from agentos_shared import dlp
 from agentos_shared.domain import ids
 from agentos_shared.domain.catalog import AGGREGATES
+from agentos_shared.domain.decider import RUN_FAMILY
 from agentos_shared.domain.envelope import SALT_BYTES, Event, NewEvent, Stream, canonical_content, seal
 from agentos_shared.domain.errors import DomainError, TooLarge
 from agentos_shared.store.reader import Head
@@ -69,7 +70,7 @@ class Draft:
         if submission.key is not None and answer.status < 500 and answer.status not in NOT_KEPT:
             last = outcomes[-1] if outcomes else None
             event_id = last[-1].event_id if last and not isinstance(last, DomainError) else None
-            self.keys.append((submission.key, answer, event_id))
+            self.keys.append((submission.key, answer.to_keep(), event_id))
         return answer
 
     def _decide(self, part: Part | Refused, traceparent: str | None) -> Outcome:
@@ -81,27 +82,36 @@ class Draft:
             contents = [_content(new) for new in decided]
         except DomainError as error:
             return error
-        placed: list[Event] = []
+        placed = Placed()
         for new, (content, scan) in zip(decided, contents, strict=True):
+            scan = scan or part.scan
             event = self._place(new, content, leaked=scan is not None)
             placed.append(event)
             if scan is not None:
                 placed += [self._place(found, _content(found)[0]) for found in leaks.events_of(event, scan)]
         self.events += placed
         self.traceparents += [traceparent] * len(placed)
+        if not placed:
+            placed.last = self._seen(part.command.entity_id)
+        if part.tell is not None:
+            placed.extra = part.tell(part.command, placed, self)
         return placed
 
     def _place(self, new: NewEvent, content: str, *, leaked: bool = False) -> Event:
         head = self._head(new.stream)
         self.workspaces[new.stream] = new.workspace_id
         _, entry = self.entries.get(new.entity_id) or (new.stream, self._entry(new.stream, new.entity_id))
+        run = run_id = None
+        if new.run_id is not None and new.run_id != new.entity_id and new.entity_type in RUN_FAMILY:
+            run_id = new.run_id
+            _, run = self.entries.get(run_id) or (new.stream, self._entry(new.stream, run_id))
         event = seal(
             new,
             event_id=self.new_event_id(),
             recorded_at=self.recorded_at,
             stream_seq=head.seq + 1,
             entity_version=entry.version + 1,
-            causation_id=entry.last_event_id,
+            causation_id=entry.last_event_id if run is None else run.last_event_id,
             content=content,
             salt=ids.random_bytes(SALT_BYTES),
             prev_event_hash=head.hash,
@@ -110,6 +120,8 @@ class Draft:
         )
         self.moved[new.stream] = Head(event.stream_seq, event.event_hash)
         self.entries[new.entity_id] = (new.stream, advance(entry, event))
+        if run is not None and run_id is not None:
+            self.entries[run_id] = (new.stream, follow(run, event))
         return event
 
     def knows(self, submission: Submission) -> bool:
@@ -170,7 +182,11 @@ class Draft:
         self.base = None
         for stream, head in self.moved.items():
             self.cache.remember(stream, head)
-        for entity_id, (stream, entry) in {**self.loaded, **self.entries}.items():
+        for entity_id, (stream, entry) in self.loaded.items():
+            # An entity of another stream was read as it stood; nothing here would tell that it has changed.
+            if stream in self.moved and entry.stream == stream and type(entry.state) in _KEPT:
+                self.cache.remember_entity(stream, entity_id, entry)
+        for entity_id, (stream, entry) in self.entries.items():
             if stream in self.moved and type(entry.state) in _KEPT:
                 self.cache.remember_entity(stream, entity_id, entry)
 

@@ -69,9 +69,9 @@ class KeyGate:
             raise
         finally:
             del self._running[identity]
-        future.set_result(answer)
+        future.set_result(answer.to_keep())
         if answer.status < 500 and answer.status not in NOT_KEPT:
-            self._answered[identity] = (key.fingerprint, answer, time.monotonic())
+            self._answered[identity] = (key.fingerprint, answer.to_keep(), time.monotonic())
             if len(self._answered) > MAX_REMEMBERED:
                 self._answered.popitem(last=False)
         return answer

@@ -21,11 +21,17 @@ _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """What an entity is and which stream holds its whole life."""
+    """What an entity is and which stream holds its whole life.
+
+    Args:
+        run_id, step_id: the run and the step that it belongs to (of a run its own id, of a step too).
+    """
 
     entity_type: str
     workspace_id: str
     stream: Stream
+    run_id: str | None = None
+    step_id: str | None = None
 
 
 class Locator:
@@ -49,7 +55,8 @@ class Locator:
         row = await self._pool.fetchrow(SQL["locate_entities"], [entity_id])
         if row is None:
             return None
-        location = Location(row["entity_type"], row["workspace_id"], Stream(row["stream_type"], row["stream_id"]))
+        stream = Stream(row["stream_type"], row["stream_id"])
+        location = Location(row["entity_type"], row["workspace_id"], stream, row["run_id"], row["step_id"])
         self._remember(entity_id, location)
         return location
 
@@ -57,7 +64,8 @@ class Locator:
         """Note where new entities live, from their first events."""
         for event in (committed.event for committed in batch):
             if event.entity_version == 1 and event.entity_type in _PARENTS:
-                self._remember(event.entity_id, Location(event.entity_type, event.workspace_id, event.stream))
+                location = Location(event.entity_type, event.workspace_id, event.stream, event.run_id, event.step_id)
+                self._remember(event.entity_id, location)
 
     def _remember(self, entity_id: str, location: Location) -> None:
         self._known[entity_id] = location

@@ -6,7 +6,7 @@ stream, and with it every state that was folded from it.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from agentos_shared.domain.catalog import AGGREGATES
@@ -18,11 +18,20 @@ MAX_ENTITIES_PER_STREAM: Final = 2_000
 
 
 class Entry(NamedTuple):
-    """A folded entity: its version, its last event and its state (None: it does not exist)."""
+    """A folded entity: its version, its last event, and its state (None: it does not exist).
+
+    The last event of a run is that of its family: its steps, tool calls and artifacts lead to one another.
+
+    Args:
+        last_seq: the last event's place in its stream.
+        stream: where it lives; known of what was read from the store.
+    """
 
     version: int = 0
     last_event_id: str | None = None
     state: Any = None
+    last_seq: int = 0
+    stream: Stream | None = None
 
 
 ABSENT: Final = Entry()
@@ -32,15 +41,22 @@ def advance(entry: Entry, event: Event) -> Entry:
     """Fold one more event into an entity."""
     aggregate = AGGREGATES.get(event.entity_type)
     state = entry.state if aggregate is None else aggregate.evolve(entry.state, event)
-    return Entry(event.entity_version, event.event_id, state)
+    return Entry(event.entity_version, event.event_id, state, event.stream_seq)
 
 
-def fold(events: Iterable[Event]) -> Entry:
-    """Fold the whole life of an entity."""
-    entry = ABSENT
+def follow(entry: Entry, event: Event) -> Entry:
+    """Note that something inside a run had an event: what comes next in the family follows from it."""
+    return Entry(entry.version, event.event_id, entry.state, event.stream_seq)
+
+
+def fold(events: Sequence[Event]) -> Entry:
+    """Fold the whole life of an entity; a run's may be followed by the last event of its family."""
+    if not events:
+        return ABSENT
+    entry, first = ABSENT, events[0]
     for event in events:
-        entry = advance(entry, event)
-    return entry
+        entry = advance(entry, event) if event.entity_id == first.entity_id else follow(entry, event)
+    return entry._replace(stream=first.stream)
 
 
 class _Remembered:
@@ -86,6 +102,7 @@ class StreamCache:
         if remembered is None:
             return
         remembered.entities[entity_id] = entry
+        remembered.entities.move_to_end(entity_id)
         if len(remembered.entities) > self._max_entities:
             remembered.entities.popitem(last=False)
 

@@ -1,12 +1,20 @@
 """What is handed to the appender, and what comes back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
-from agentos_shared.domain.decider import Command, CommandBody, Decide
+from agentos_api.append.stream_cache import Entry
+from agentos_shared import dlp
+from agentos_shared.domain.decider import Command, CommandBody, Decide, View
 from agentos_shared.domain.envelope import Event, Stream
 from agentos_shared.domain.errors import DomainError
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+#: Further members of a command's answer, from the command, its events and the states that they leave.
+Extra: TypeAlias = Callable[[Command[Any], Sequence[Event], View], Mapping[str, Any]]
 
 
 class Part(NamedTuple):
@@ -14,8 +22,11 @@ class Part(NamedTuple):
 
     Args:
         stream: the stream that its events go to.
-        reads: ids of existing entities that ``decide`` asks for.
+        reads: ids of existing entities that ``decide`` asks for. Those of another stream are read as they stand at
+            that moment, which the append does not prove.
         fresh_stream: the stream's id was drawn for this command, so it cannot exist yet.
+        tell: makes further members of the answer.
+        scan: secrets that were found in what the command carries besides its events (a blob).
     """
 
     command: Command[CommandBody]
@@ -23,6 +34,20 @@ class Part(NamedTuple):
     stream: Stream
     reads: tuple[str, ...] = ()
     fresh_stream: bool = False
+    tell: Extra | None = None
+    scan: dlp.Scan | None = None
+
+
+class Placed(list[Event]):
+    """The events of one command that was decided.
+
+    Attributes:
+        last: the entity as it stands, where nothing was to be appended.
+        extra: further members of the answer.
+    """
+
+    last: Entry | None = None
+    extra: Mapping[str, Any] = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +57,25 @@ class Refused:
     error: DomainError
 
 
-Outcome: TypeAlias = Sequence[Event] | DomainError
+Outcome: TypeAlias = Placed | DomainError
 
 
 class Answer(NamedTuple):
-    """An HTTP answer: status and body. ``replayed``: given before, under the same idempotency key."""
+    """An HTTP answer: status and body.
+
+    Args:
+        replayed: given before, under the same idempotency key.
+        kept: the body that a key keeps instead, where this one tells a secret.
+    """
 
     status: int
     body: bytes
     replayed: bool = False
+    kept: bytes | None = None
+
+    def to_keep(self) -> "Answer":
+        """What whoever sends the key again is answered."""
+        return self if self.kept is None else Answer(self.status, self.kept)
 
 
 class RequestKey(NamedTuple):

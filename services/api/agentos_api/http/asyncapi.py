@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from agentos_api.commands import CommandType
+from agentos_api.command_type import CommandType
 from agentos_api.http.problem import Problem
 from agentos_api.routes.events import Event
 from agentos_shared.contracts import subjects

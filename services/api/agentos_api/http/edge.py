@@ -17,7 +17,8 @@ from prometheus_client import Counter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agentos_api.append.submission import Answer
-from agentos_api.commands import Caller, Commands, CommandType, correlation
+from agentos_api.command_type import CommandType
+from agentos_api.commands import Caller, Commands, correlation
 from agentos_api.http import problem
 from agentos_api.http.access import MAX_HEADER_BYTES, PUBLIC, Access, HeadersTooLarge, workspace_of
 from agentos_api.http.protocol import ANSWER
@@ -99,7 +100,9 @@ class Edge:
         self._commands = commands
         self._access = access
         self._streams = streams
-        self._routes = {_pattern(kind.path): kind for kind in commands.types.values()}
+        kinds = [kind for kind in commands.types.values() if kind.path]
+        self._fixed = {kind.path: kind for kind in kinds if kind.parameter is None}
+        self._routes = {_pattern(kind.path): kind for kind in kinds if kind.parameter is not None}
         self._read_patterns = {_pattern(path) for path in read_paths}
         # Children are held: looking one up by its labels costs as much as all the rest of a metric.
         self._seconds = {name: SECONDS.labels(name) for name in (*commands.types, "bulk", "read", "other")}
@@ -116,7 +119,7 @@ class Edge:
         try:
             _check_head(scope["headers"])
             parts = scope["path"].split("/")
-            kind = self._command_of(parts, scope["method"])
+            kind = self._command_of(scope["path"], parts, scope["method"])
             if kind is None and scope["path"] != BULK_PATH:
                 stream = self._stream_of(parts)
                 route = "stream" if stream else "read"
@@ -126,7 +129,7 @@ class Edge:
             with telemetry.span(
                 "http.request", exchange.traceparent, {"http.route": route}, kind="server"
             ) as traceparent:
-                answer = await self._write(exchange, receive, kind, parts[3] if len(parts) > 4 else None, traceparent)
+                answer = await self._write(exchange, receive, kind, parts, traceparent)
             await _respond(send, exchange, answer)
             self._count(route, answer.status)
         except DomainError as error:
@@ -147,7 +150,7 @@ class Edge:
         counter.inc()
 
     async def _write(
-        self, exchange: Exchange, receive: Receive, kind: CommandType | None, parent_id: str | None, traceparent: str
+        self, exchange: Exchange, receive: Receive, kind: CommandType | None, parts: Sequence[str], traceparent: str
     ) -> Answer:
         headers = exchange.headers
         if exchange.scope["method"] != "POST":
@@ -164,11 +167,14 @@ class Edge:
             correlation(_text(headers.get(b"x-correlation-id"))),
             _text(headers.get(b"idempotency-key")),
             traceparent,
+            _text(headers.get(b"x-claim-token")),
         )
         body = parse(raw) if raw else {}
         if kind is None:
             return await self._commands.execute_bulk(caller, body, len(raw))
-        return await self._commands.execute(kind, caller, body, parent_id, len(raw))
+        if kind.member is not None and type(body) is dict:
+            body = {**body, kind.member: parts[5]}
+        return await self._commands.execute(kind, caller, body, parts[3] if kind.parent else None, len(raw))
 
     async def _read(self, exchange: Exchange, receive: Receive, send: Send, stream: StreamHandler | None) -> None:
         scope = exchange.scope
@@ -179,7 +185,7 @@ class Edge:
         else:
             _, workspace_id = self._admit(exchange, write=write)
         started = False
-        also_post = _shape(scope["path"].split("/")) in self._routes
+        also_post = scope["path"] in self._fixed or _shape(scope["path"].split("/")) in self._routes
 
         async def stamped(message: MutableMapping[str, Any]) -> None:
             nonlocal started
@@ -212,11 +218,13 @@ class Edge:
         workspace_id = workspace_of(exchange.headers)
         return self._access.actor(exchange.headers, workspace_id), workspace_id
 
-    def _command_of(self, parts: Sequence[str], method: str) -> CommandType | None:
+    def _command_of(self, path: str, parts: Sequence[str], method: str) -> CommandType | None:
         """The command that a path names; for other methods only where no read has the same path."""
         pattern = _shape(parts)
-        kind = self._routes.get(pattern)
-        return kind if method == "POST" or pattern not in self._read_patterns else None
+        kind = self._fixed.get(path) or self._routes.get(pattern)
+        if kind is None or method == "POST":
+            return kind
+        return None if pattern in self._read_patterns or tuple(parts) in self._read_patterns else kind
 
     def _stream_of(self, parts: Sequence[str]) -> StreamHandler | None:
         if len(parts) < 4 or parts[1] != "v1" or parts[2] != "streams":
@@ -361,7 +369,9 @@ def _pattern(path: str) -> tuple[str | None, ...]:
 
 
 def _shape(parts: Sequence[str]) -> tuple[str | None, ...]:
-    """A path with its ids left out: every command's path is ``/v1/<nouns>`` or ``/v1/<nouns>/<id>/<...>``."""
+    """A path with its ids left out: they stand at the places of ``/v1/<nouns>/<id>/<nouns>/<id>/<verb>``."""
+    if len(parts) == 7:
+        return (parts[0], parts[1], parts[2], None, parts[4], None, parts[6])
     if len(parts) > 3:
         return (parts[0], parts[1], parts[2], None, *parts[4:])
     return tuple(parts)

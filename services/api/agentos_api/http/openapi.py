@@ -6,7 +6,9 @@ from typing import Any, Final
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
-from agentos_api.commands import MAX_BULK, CommandType
+from agentos_api.command_type import CommandType
+from agentos_api.commands import MAX_BULK
+from agentos_api.http.access import SESSION_COOKIE
 from agentos_api.http.problem import Problem
 
 _KEY: Final = r"^[\x20-\x7e]{1,255}$"
@@ -27,6 +29,15 @@ _WRITE_PROBLEMS: Final[Mapping[int, str]] = {
     431: "The headers are too large.",
     503: "Try again: the store cannot be reached, or too many writes wait.",
     507: "The disk is nearly full: only reads are served.",
+}
+_SECURITY: Final[Mapping[str, Any]] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "Needed where AGENTOS_AUTH=enforced."},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": SESSION_COOKIE,
+        "description": "The same token, of a browser.",
+    },
 }
 _STREAM_PROBLEMS: Final = (400, 401, 403, 404, 405, 406, 431, 503)
 _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -54,12 +65,15 @@ def _add(document: dict[str, Any], kinds: Sequence[CommandType]) -> None:
     _, definitions = models_json_schema(
         [(kind.body, "validation") for kind in kinds] + [(Problem, "serialization")], ref_template=_REF
     )
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    components = document.setdefault("components", {})
+    components["securitySchemes"] = _SECURITY
+    schemas = components.setdefault("schemas", {})
     for name, schema in definitions["$defs"].items():
         schemas.setdefault(name, schema)
     paths = document["paths"]
     for kind in kinds:
-        paths.setdefault(kind.path, {})["post"] = _command(kind)
+        if kind.path:
+            paths.setdefault(kind.path, {})["post"] = _command(kind)
     paths["/v1/commands"] = {"post": _bulk(kinds)}
     paths["/v1/streams/rooms/{room_id}"] = {"get": _stream("Live feed of a room", "room")}
     paths["/v1/streams/workspace"] = {"get": _stream("Live feed of the workspace's own stream", None)}
@@ -71,6 +85,8 @@ def _add(document: dict[str, Any], kinds: Sequence[CommandType]) -> None:
 def _finish(method: str, operation: dict[str, Any], *, in_workspace: bool) -> None:
     """What the edge adds to every operation."""
     if in_workspace:
+        # Either of them, or none: in open mode no credential is asked for.
+        operation["security"] = [{name: []} for name in _SECURITY] + [{}]
         operation.setdefault("parameters", []).append(_WORKSPACE)
     for status in (400, 401, 403, 431):
         operation["responses"].setdefault(str(status), _problem(_WRITE_PROBLEMS[status]))
@@ -82,9 +98,9 @@ def _command(kind: CommandType) -> dict[str, Any]:
     noun, verb = kind.name.split(".")
     answer = {
         "type": "object",
-        "required": [kind.answers, "event_id", "stream_type", "stream_id", "stream_seq"],
+        "required": ["ok" if kind.answers is None else kind.answers],
         "properties": {
-            kind.answers: {"type": "string", "examples": [f"{kind.prefix}01JDAGZ3K8R4W5T6Y7V8X9Z0AB"]},
+            **_subject(kind),
             "event_id": {"type": "string", "format": "uuid"},
             "stream_type": {"enum": ["room", "workspace"]},
             "stream_id": {"type": "string"},
@@ -92,8 +108,12 @@ def _command(kind: CommandType) -> dict[str, Any]:
         },
     }
     parameters = [_header("idempotency-key", "Makes a retry safe: the same key gets the first answer again.", _KEY)]
-    if kind.parameter is not None:
-        parameters.append({"name": kind.parameter, "in": "path", "required": True, "schema": {"type": "string"}})
+    if kind.body.under_lease:
+        parameters.append(
+            _header("x-claim-token", "The lease that it is written under; `claim_token` does as well.", None)
+        )
+    in_path = [name for name in (kind.parameter, kind.member) if name is not None]
+    parameters += [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in in_path]
     return {
         "tags": [noun + "s"],
         "summary": f"{verb.capitalize()} a {noun}",
@@ -110,13 +130,22 @@ def _command(kind: CommandType) -> dict[str, Any]:
             },
         },
         "responses": {
-            str(kind.status): {
-                "description": "Appended.",
-                "content": {"application/json": {"schema": answer}},
-            },
+            **({"200": _appended("It was on record already; nothing was appended.", answer)} if kind.answers else {}),
+            str(kind.status): _appended("Appended.", answer),
             **_problems(tuple(_WRITE_PROBLEMS)),
         },
     }
+
+
+def _subject(kind: CommandType) -> dict[str, Any]:
+    if kind.answers is None:
+        return {"ok": {"const": True}}
+    example = f"{kind.prefix}01JDAGZ3K8R4W5T6Y7V8X9Z0AB" if kind.prefix else "..."
+    return {kind.answers: {"type": "string", "examples": [example]}}
+
+
+def _appended(description: str, answer: Mapping[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": answer}}}
 
 
 def _bulk(kinds: Sequence[CommandType]) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""Contents too large for an event: files named by their SHA-256, beside the event store and backed up with it.
+
+A blob is written before the event that names it, so an event never names what is not there. A blob that no event came
+to name stays: the same content may be on its way into another event.
+"""
+
+import asyncio
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from agentos_shared import dlp
+from agentos_shared.domain.errors import TooLarge
+
+_NAME: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class Blob(NamedTuple):
+    """A content that is on disk.
+
+    Args:
+        sha256: of its bytes, hexadecimal.
+        scan: secrets that were replaced in it before it was written, or None.
+    """
+
+    sha256: str
+    size_bytes: int
+    scan: dlp.Scan | None = None
+
+
+class Blobs:
+    """The blobs of one data directory.
+
+    Args:
+        directory: made when the first one is written; None: none can be kept.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
+
+    async def put(self, content: bytes) -> str:
+        """Keep a content, durably; its SHA-256 in hexadecimal. Raises TooLarge: ``content_too_large``."""
+        if self._directory is None:
+            raise TooLarge(
+                "content_too_large",
+                "No place for large content is configured (AGENTOS_BLOB_DIR); give it by uri instead.",
+            )
+        return await asyncio.to_thread(_write, self._directory, content)
+
+    async def get(self, sha256: str) -> bytes | None:
+        """A content, or None when it is not here."""
+        if self._directory is None or _NAME.fullmatch(sha256) is None:
+            return None
+        return await asyncio.to_thread(_read, self._directory / sha256)
+
+
+def _write(directory: Path, content: bytes) -> str:
+    name = hashlib.sha256(content).hexdigest()
+    target = directory / name
+    if target.exists():
+        return name
+    if not directory.exists():
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sync(directory.parent)
+    handle, temporary = tempfile.mkstemp(prefix=".", dir=directory)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).rename(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync(directory)
+    return name
+
+
+def _sync(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,84 @@
+"""What a command is: how it is asked for, located, decided and answered."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from agentos_api.append.locator import Location
+from agentos_api.append.submission import Extra
+from agentos_api.blobs import Blobs
+from agentos_shared.domain.decider import CommandBody, Decide
+
+#: (entity type, id)
+Reference: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What a command may read before it is decided.
+
+    Args:
+        pool: the event store.
+        blobs: contents that are kept beside the store.
+    """
+
+    pool: "asyncpg.Pool[asyncpg.Record]"
+    blobs: Blobs
+
+
+Load: TypeAlias = Callable[[Reader, Location, Any], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandType:
+    """One command.
+
+    Args:
+        name: ``noun.verb``, as in bulk and on NATS.
+        path: HTTP path template: ``/v1/<nouns>/{id}/<...>``, or without parameter. Empty where the command is not
+            asked for over HTTP.
+        body, decide: what it takes, and the rule.
+        prefix: id prefix of the entity that it creates; None: it changes the entity that the path names, or the one
+            that ``entity`` says.
+        answers: member of the answer that carries the entity's id; None: the answer begins with ``ok``.
+        parent: entity type of the path's parameter; ``<parent>_not_found`` when there is no such.
+        member: of paths ``/v1/<nouns>/{id}/<nouns>/{id}/<verb>``: the body's member that the second id is.
+        home: of paths without parameter: the entity (type, id) in whose stream it lives, from the body; None: the
+            workspace's stream. ``<type>_not_found`` when there is no such. It is read.
+        opens_stream: the entity is event one of a room's stream of its own.
+        entity: id of the entity, where neither drawn nor in the path: from the workspace's id and the body.
+        reads: ids of further entities that ``decide`` looks up, from the body and the place. Those of another stream
+            are read as they stand, and the append does not prove that they still do.
+        refs: entities (type, id) that must exist in the workspace: ``<type>_not_found``.
+        load: reads or draws what ``decide`` needs besides states; its result is ``command.loaded``.
+        extra: further members of the answer.
+        kept: the answer as an idempotency key keeps it, where it tells a secret.
+        status: of the answer, where something was appended; a creation that finds its fact on record answers 200.
+        internal: neither over HTTP nor in bulk nor for integrations: services alone may ask for it.
+    """
+
+    name: str
+    path: str
+    body: type[CommandBody]
+    decide: Decide
+    prefix: str | None = None
+    answers: str | None = None
+    parent: str | None = None
+    member: str | None = None
+    home: Callable[[Any], Reference | None] | None = None
+    opens_stream: bool = False
+    entity: Callable[[str, Any], str] | None = None
+    reads: Callable[[Any, Location], tuple[str, ...]] | None = None
+    refs: Callable[[Any], tuple[Reference, ...]] | None = None
+    load: Load | None = None
+    extra: Extra | None = None
+    kept: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    status: int = 201
+    internal: bool = False
+
+    @property
+    def parameter(self) -> str | None:
+        """Name of the path's parameter: ``thread_id``."""
+        return f"{self.parent}_id" if self.parent else None

@@ -1,0 +1,7 @@
+"""Every command of the API, in one visible list: over HTTP, in bulk and on NATS, or of services alone (internal)."""
+
+from typing import Final
+
+from agentos_api.command_types.conversation import CONVERSATION
+
+COMMAND_TYPES: Final = (*CONVERSATION,)
