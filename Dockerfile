@@ -2,12 +2,12 @@
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_CACHE_DIR=/var/cache/pip
 RUN python -m venv --without-pip /opt/agentos
 WORKDIR /src
 # Dependencies first: they change less often than the code.
 COPY deploy/requirements-build.lock deploy/requirements-image.lock deploy/
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     pip install --require-hashes -r deploy/requirements-build.lock \
     && pip --python /opt/agentos/bin/python install --require-hashes -r deploy/requirements-image.lock
 COPY libs/shared libs/shared

@@ -1,5 +1,6 @@
 """What is generated from the code is what the code says now: else run `make docs`."""
 
+import re
 from pathlib import Path
 from runpy import run_path
 
@@ -21,3 +22,11 @@ def _pins(lock: Path) -> set[str]:
 @pytest.mark.parametrize("lock", ["requirements-image.lock", "requirements-build.lock"])
 def test_image_gets_the_versions_that_are_tested(lock: str) -> None:
     assert _pins(ROOT / "deploy" / lock) <= _pins(ROOT / "requirements.lock"), "run `make lock`"
+
+
+def test_the_image_keeps_what_pip_has_fetched_where_no_users_home_is() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    cache = re.search(r"PIP_CACHE_DIR=(\S+)", text)
+    assert cache is not None
+    assert f"--mount=type=cache,target={cache[1]} " in text
+    assert "/root" not in text
