@@ -112,7 +112,7 @@ class Limits:
     patience_s: float | None = None
     remembered: int = 100_000
     rest_s_per_event: float = 0.0005
-    rest_s: float = 0.1
+    rest_s: float = 0.25
 
 
 @dataclass(slots=True)
