@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from agentos_projector.projections.artifacts import ARTIFACTS
 from agentos_projector.projections.capabilities import CAPABILITIES
 from agentos_projector.projections.engine_tokens import ENGINE_TOKENS
 from agentos_projector.projections.engines import ENGINES
@@ -14,13 +15,22 @@ from agentos_projector.projections.messages import MESSAGES
 from agentos_projector.projections.principals import PRINCIPALS
 from agentos_projector.projections.projection import Projection
 from agentos_projector.projections.rooms import ROOMS
+from agentos_projector.projections.run_attempts import RUN_ATTEMPTS
+from agentos_projector.projections.runs import RUNS
 from agentos_projector.projections.scorecards import SCORECARDS
+from agentos_projector.projections.steps import STEPS
 from agentos_projector.projections.threads import THREADS
+from agentos_projector.projections.tool_calls import TOOL_CALLS
 
 PROJECTIONS: Final[tuple[Projection, ...]] = (
     ROOMS,
     THREADS,
     MESSAGES,
+    RUNS,
+    RUN_ATTEMPTS,
+    STEPS,
+    TOOL_CALLS,
+    ARTIFACTS,
     INCIDENTS,
     INCIDENT_LEARNING,
     EVIDENCE,
