@@ -189,6 +189,8 @@ class Commands:
             raise problem.invalid_body(error) from None
         meta = _meta(caller, body)
         if kind.opens_stream:
+            if caller.engine is not None:
+                caller.engine.require_room("")  # no list of rooms can name one that does not exist yet
             entity_id = ids.new_id(kind.prefix or "")
             command = Command(body, meta, entity_id, None, entity_id)
             return Part(command, kind.decide, Stream("room", entity_id), fresh_stream=True, tell=kind.extra)
@@ -209,6 +211,8 @@ class Commands:
             reads = (*reads, *kind.reads(body, location))
         loaded = None if kind.load is None else await kind.load(self._reader, location, body)
         room_id = location.stream.id if location.stream.type == "room" else None
+        if caller.engine is not None and room_id is not None:
+            caller.engine.require_room(room_id)
         command = Command(body, meta, entity_id, parent_id, room_id, loaded)
         scan = loaded.scan if isinstance(loaded, Blob) else None
         return Part(command, kind.decide, location.stream, reads, False, kind.extra, scan)

@@ -28,6 +28,7 @@ from agentos_api.live.history import StoreHistory
 from agentos_api.live.hub import Hub
 from agentos_api.nats_commands import NatsCommands
 from agentos_api.reads.waiting import Projected
+from agentos_api.registry.registry import Registry
 from agentos_api.relay.relay import Relay
 from agentos_api.services import Services
 from agentos_api.settings import ApiSettings
@@ -74,12 +75,14 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     disk = DiskWatch(settings.disk_path, int(settings.disk_low_mb * 1024 * 1024))
     blobs = Blobs(settings.blob_dir)
     commands = Commands(appender, locator, COMMAND_TYPES, disk.require_space, Reader(pool, blobs))
-    access = Access(settings, _local_token(settings))
+    registry = Registry(pool, nats)
+    access = Access(settings, _local_token(settings), registry)
     appender.listen(hub.on_commit)
     appender.listen(relay.on_commit)
     appender.listen(locator.on_commit)
+    appender.listen(registry.on_commit)
     await projected.subscribe(nats)
-    parts = lifecycle.Parts(relay, hub, NatsCommands(nats, commands, access))
+    parts = lifecycle.Parts(relay, hub, registry, NatsCommands(nats, commands, access))
     await parts.start()
     server = _Server(
         uvicorn.Config(

@@ -89,7 +89,7 @@ class NatsCommands:
                 f"There is no command {name!r}. The subject is agentos.cmd.<workspace>.<command>, of {known}.",
             )
         headers = {name.lower(): value for name, value in (message.headers or {}).items()}
-        actor = self._access.actor(
+        identity = await self._access.identify(
             {name.encode(): value.encode("latin-1", "replace") for name, value in headers.items()}, workspace_id
         )
         with telemetry.span(
@@ -99,13 +99,14 @@ class NatsCommands:
                 workspace_id,
                 f"POST {kind.name}",
                 message.subject,
-                actor,
+                identity.actor,
                 headers.get("x-actor-type"),
                 headers.get("x-actor-id"),
                 correlation(headers.get("x-correlation-id")),
                 headers.get("idempotency-key"),
                 traceparent,
                 headers.get("x-claim-token"),
+                identity.engine,
             )
             body = parse(message.data) if message.data else {}
             return await self._commands.execute(kind, caller, body, None, len(message.data))

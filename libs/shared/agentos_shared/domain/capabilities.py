@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from agentos_shared.domain.decider import Command, CommandBody, Meta, View, expect_version
 from agentos_shared.domain.envelope import Event, NewEvent, Stream, timestamp
-from agentos_shared.domain.errors import Invalid, NotFound
+from agentos_shared.domain.errors import Forbidden, Invalid, NotFound
 
 EVERYTHING = "*"
 
@@ -81,6 +81,12 @@ class Capability:
         return name in listed or EVERYTHING in listed
 
 
+def refuse_engines(meta: Meta) -> None:
+    """Raises Forbidden ``engine_action_not_allowed``: an engine that issues tokens could give itself any scope."""
+    if meta.engine is not None:
+        raise Forbidden("engine_action_not_allowed", "Engines may not administer engines or capabilities.")
+
+
 def granted(
     meta: Meta, capability_id: str, principal_id: str, scopes: Mapping[str, Any], valid_until: str | None
 ) -> NewEvent:
@@ -113,7 +119,7 @@ def revoke(command: Command[RevokeCapability], view: View) -> list[NewEvent]:
     """``agent.capability.revoked``, or nothing when it is revoked already.
 
     Raises:
-        Invalid: ``token_id_required``. NotFound: ``token_not_found``.
+        Invalid: ``token_id_required``. NotFound: ``token_not_found``. Forbidden: ``engine_action_not_allowed``.
     """
     body, meta = command.body, command.meta
     if not body.token_id:
@@ -121,6 +127,7 @@ def revoke(command: Command[RevokeCapability], view: View) -> list[NewEvent]:
     capability = view.get(Capability, body.token_id)
     if capability is None or capability.workspace_id != meta.workspace_id:
         raise NotFound("token_not_found", "There is no such capability in this workspace.")
+    refuse_engines(meta)
     expect_version(command, view)
     if capability.revoked:
         return []

@@ -14,8 +14,8 @@ from uuid import UUID, uuid5
 from pydantic import Field
 
 from agentos_shared.domain import capabilities, principals
-from agentos_shared.domain.capabilities import EVERYTHING, Capability, Instant, Scopes, moment
-from agentos_shared.domain.decider import Command, CommandBody, Meta, View, expect_version
+from agentos_shared.domain.capabilities import EVERYTHING, Capability, Instant, Scopes, moment, refuse_engines
+from agentos_shared.domain.decider import Command, CommandBody, View, expect_version
 from agentos_shared.domain.envelope import Actor, Event, NewEvent, Stream
 from agentos_shared.domain.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
 from agentos_shared.domain.ids import ENGINE
@@ -149,9 +149,7 @@ class VerifiedEngine(NamedTuple):
         if rooms is None:
             return
         if not rooms:
-            raise Forbidden(
-                "engine_room_scope_required", "This token covers no room; get one whose scopes name some."
-            )
+            raise Forbidden("engine_room_scope_required", "This token covers no room; get one whose scopes name some.")
         if room_id is not None and room_id not in rooms:
             raise Forbidden("engine_room_not_allowed", "This token does not cover this room.")
 
@@ -182,7 +180,7 @@ def register(command: Command[RegisterEngine], view: View) -> list[NewEvent]:
     body, meta = command.body, command.meta
     if not body.actor_id:
         raise Invalid("actor_id_required", "actor_id is required: the actor that the engine is.")
-    _refuse_engines(meta)
+    refuse_engines(meta)
     expect_version(command, view)
     engine = view.get(Engine, command.entity_id)
     _require_room_for_one_more(engine)
@@ -217,7 +215,7 @@ def issue(command: Command[IssueToken], view: View) -> list[NewEvent]:
     """
     body, meta = command.body, command.meta
     engine = _engine(command, view)
-    _refuse_engines(meta)
+    refuse_engines(meta)
     expect_version(command, view)
     if not engine.active:
         raise Conflict("engine_inactive", "This engine is deactivated; register it again.")
@@ -249,7 +247,7 @@ def revoke_token(command: Command[RevokeToken], view: View) -> list[NewEvent]:
     token = engine.tokens.get(command.body.token_id) if engine else None
     if token is None:
         raise NotFound("engine_token_not_found", "This engine has no such token.")
-    _refuse_engines(command.meta)
+    refuse_engines(command.meta)
     expect_version(command, view)
     if token.revoked:
         return []
@@ -274,7 +272,7 @@ def deactivate(command: Command[DeactivateEngine], view: View) -> list[NewEvent]
         NotFound: ``engine_not_found``. Forbidden: ``engine_action_not_allowed``.
     """
     engine = _engine(command, view)
-    _refuse_engines(command.meta)
+    refuse_engines(command.meta)
     expect_version(command, view)
     if not engine.active:
         return []
@@ -366,12 +364,6 @@ def _engine(command: Command[Any], view: View) -> Engine:
     if engine is None:
         raise NotFound("engine_not_found", "There is no such engine in this workspace.")
     return engine
-
-
-def _refuse_engines(meta: Meta) -> None:
-    """An engine that could issue tokens could give itself any scope."""
-    if meta.engine is not None:
-        raise Forbidden("engine_action_not_allowed", "Engines may not administer engines.")
 
 
 def _require_room_for_one_more(engine: Engine | None) -> None:

@@ -3,5 +3,6 @@
 from typing import Final
 
 from agentos_api.command_types.conversation import CONVERSATION
+from agentos_api.command_types.engines import ENGINES
 
-COMMAND_TYPES: Final = (*CONVERSATION,)
+COMMAND_TYPES: Final = (*CONVERSATION, *ENGINES)

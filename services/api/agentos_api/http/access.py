@@ -5,14 +5,17 @@ the Origin check on writes), or make its own name point here (hence the Host che
 """
 
 import hmac
+import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from agentos_api.registry.registry import Registry, missing
 from agentos_api.settings import ApiSettings, is_loopback
 from agentos_shared.contracts.subjects import WORKSPACE_ID
 from agentos_shared.domain import principals
+from agentos_shared.domain.engines import VerifiedEngine
 from agentos_shared.domain.envelope import Actor
 from agentos_shared.domain.errors import DomainError, Forbidden, Invalid, Unauthorized
 
@@ -23,6 +26,21 @@ MAX_HEADER_BYTES: Final = 32 * 1024
 PUBLIC: Final = frozenset({"/healthz", "/readyz", "/health"})
 
 
+_ENGINE_TOKEN: Final = re.compile(rb"engtok_[A-Za-z0-9_-]{43}")
+
+
+class Identity(NamedTuple):
+    """Who a request's credentials prove.
+
+    Args:
+        actor: None: nobody is proved, and in open mode the actor is the caller's own claim.
+        engine: where the credentials are an engine's.
+    """
+
+    actor: Actor | None = None
+    engine: VerifiedEngine | None = None
+
+
 class HeadersTooLarge(DomainError):
     """431: more header bytes than any honest client sends."""
 
@@ -30,9 +48,15 @@ class HeadersTooLarge(DomainError):
 
 
 class Access:
-    """The door of the HTTP API."""
+    """The door of the API, over HTTP and NATS.
 
-    def __init__(self, settings: ApiSettings, local_token: str | None) -> None:
+    Args:
+        local_token: the local user's.
+        registry: where engine credentials are checked.
+    """
+
+    def __init__(self, settings: ApiSettings, local_token: str | None, registry: Registry) -> None:
+        self._registry = registry
         self._enforced = settings.auth == "enforced"
         self._token = local_token.encode() if local_token else None
         self._hosts = {host.strip().lower() for host in settings.allowed_hosts.split(",") if host.strip()}
@@ -70,20 +94,72 @@ class Access:
         parts = urlsplit(origin)
         return parts.scheme in ("http", "https") and parts.netloc == host
 
-    def actor(self, headers: Mapping[bytes, bytes], workspace_id: str) -> Actor | None:
-        """The authenticated actor, or None in open mode, where the actor is the caller's own claim.
+    async def identify(
+        self, headers: Mapping[bytes, bytes], workspace_id: str, *, engine_in_body: bool = False
+    ) -> Identity:
+        """Who calls. An engine's credentials are checked in open mode too, once they are sent.
+
+        Args:
+            headers: by lower-case name.
+            engine_in_body: the body may bring an engine's credentials, so that a request without others is let in to
+                :meth:`engine`, which must then be asked.
 
         Raises:
-            Unauthorized: ``missing_bearer_token`` or ``invalid_token``.
+            Unauthorized: ``missing_bearer_token``, ``invalid_token``, or as :meth:`Registry.identify`.
+            Forbidden, TryLater: as :meth:`Registry.identify`.
         """
-        if not self._enforced:
-            return None
+        engine = await self._engine_of(headers, workspace_id)
+        if engine is not None:
+            return Identity(engine.actor, engine)
         token = _token(headers)
+        if not self._enforced or (token is None and engine_in_body):
+            return Identity()
         if token is None:
             raise Unauthorized("missing_bearer_token", "Send `Authorization: Bearer <token>`.")
         if self._token is None or not hmac.compare_digest(token, self._token):
             raise Unauthorized("invalid_token", "This token is not valid.")
-        return principals.actor(workspace_id, "user", "local")
+        return Identity(principals.actor(workspace_id, "user", "local"))
+
+    async def engine(
+        self,
+        identity: Identity,
+        workspace_id: str,
+        engine_id: str | None,
+        token: str | None,
+        action: str,
+        room_id: str | None = None,
+    ) -> VerifiedEngine | None:
+        """The engine that asks for one of its own actions; None in open mode when no credentials were sent at all.
+
+        Args:
+            identity: of the headers, which win over the body.
+            engine_id, token: from the body.
+            action, room_id: as :meth:`Registry.verify`.
+
+        Raises:
+            Unauthorized, Forbidden, TryLater: as :meth:`Registry.verify`; in enforced mode ``missing_engine_token``
+                when there are none.
+        """
+        if identity.engine is not None:
+            identity.engine.require(action, room_id)
+            return identity.engine
+        if engine_id is None and token is None and not self._enforced:
+            return None
+        return await self._registry.verify(workspace_id, engine_id, token, action, room_id)
+
+    async def _engine_of(self, headers: Mapping[bytes, bytes], workspace_id: str) -> VerifiedEngine | None:
+        engine_id, token = headers.get(b"x-engine-id"), headers.get(b"x-engine-token")
+        if engine_id is not None or token is not None:
+            if not engine_id or not token:
+                raise missing()
+            return await self._registry.identify(workspace_id, engine_id.decode("latin-1"), token.decode("latin-1"))
+        bearer = headers.get(b"authorization")
+        if bearer is None or b"engtok_" not in bearer:
+            return None
+        given = _token(headers)
+        if given is None or _ENGINE_TOKEN.fullmatch(given) is None:
+            return None
+        return await self._registry.bearer(workspace_id, given.decode("ascii"))
 
 
 def workspace_of(headers: Mapping[bytes, bytes]) -> str:

@@ -1,5 +1,6 @@
 """The HTTP application: FastAPI for reads and documentation, the edge around it."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import orjson
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp
 from agentos_api.commands import Commands
 from agentos_api.http import asyncapi, openapi, problem
 from agentos_api.http.access import Access
+from agentos_api.http.calls import Call
 from agentos_api.http.edge import Edge, MethodNotAllowed, internal_error
 from agentos_api.live.sse import Streams
 from agentos_api.routes import (
@@ -38,7 +40,7 @@ ROUTERS: Final = tuple(
 )
 
 
-def build(services: Services, commands: Commands, access: Access) -> ASGIApp:
+def build(services: Services, commands: Commands, access: Access, calls: Sequence[Call] = ()) -> ASGIApp:
     """The ASGI application of this process."""
     api = FastAPIOffline(  # its pages load nothing from elsewhere
         title="Agent OS",
@@ -53,7 +55,7 @@ def build(services: Services, commands: Commands, access: Access) -> ASGIApp:
     for router in ROUTERS:
         api.include_router(router)
     kinds = tuple(commands.types.values())
-    openapi.install(api, kinds)
+    openapi.install(api, kinds, calls)
     bus = orjson.dumps(asyncapi.document(kinds, api.version))
 
     @api.get("/asyncapi.json", include_in_schema=False)
@@ -71,6 +73,7 @@ def build(services: Services, commands: Commands, access: Access) -> ASGIApp:
         access,
         streams={"rooms": streams.room, "workspace": streams.workspace},
         read_paths=[route.path for router in ROUTERS for route in router.routes if hasattr(route, "path")],
+        calls=calls,
     )
 
 

@@ -14,17 +14,18 @@ from typing import Any, Final, TypeAlias
 
 import structlog
 from prometheus_client import Counter
+from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agentos_api.append.submission import Answer
 from agentos_api.command_type import CommandType
 from agentos_api.commands import Caller, Commands, correlation
 from agentos_api.http import problem
-from agentos_api.http.access import MAX_HEADER_BYTES, PUBLIC, Access, HeadersTooLarge, workspace_of
+from agentos_api.http.access import MAX_HEADER_BYTES, PUBLIC, Access, HeadersTooLarge, Identity, workspace_of
+from agentos_api.http.calls import Asked, Call
 from agentos_api.http.protocol import ANSWER
 from agentos_shared.domain import ids
 from agentos_shared.domain.canonical import parse
-from agentos_shared.domain.envelope import Actor
 from agentos_shared.domain.errors import DomainError, Invalid, TooLarge, UnsupportedMediaType
 from agentos_shared.host import metrics, telemetry
 
@@ -86,6 +87,7 @@ class Edge:
     Args:
         reads: the FastAPI application.
         streams: handlers of event streams by the first segments of their path; see :meth:`_stream_of`.
+        calls: writes that are no commands.
     """
 
     def __init__(
@@ -95,17 +97,19 @@ class Edge:
         access: Access,
         streams: Mapping[str, StreamHandler],
         read_paths: Sequence[str],
+        calls: Sequence[Call] = (),
     ) -> None:
         self._reads = reads
         self._commands = commands
         self._access = access
         self._streams = streams
-        kinds = [kind for kind in commands.types.values() if kind.path]
-        self._fixed = {kind.path: kind for kind in kinds if kind.parameter is None}
-        self._routes = {_pattern(kind.path): kind for kind in kinds if kind.parameter is not None}
+        kinds: list[CommandType | Call] = [*(kind for kind in commands.types.values() if kind.path), *calls]
+        self._fixed = {kind.path: kind for kind in kinds if "{" not in kind.path}
+        self._routes = {_pattern(kind.path): kind for kind in kinds if "{" in kind.path}
         self._read_patterns = {_pattern(path) for path in read_paths}
         # Children are held: looking one up by its labels costs as much as all the rest of a metric.
-        self._seconds = {name: SECONDS.labels(name) for name in (*commands.types, "bulk", "read", "other")}
+        names = (*(kind.name for kind in kinds), "bulk", "read", "other")
+        self._seconds = {name: SECONDS.labels(name) for name in names}
         self._counters: dict[tuple[str, int], Counter] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -150,26 +154,37 @@ class Edge:
         counter.inc()
 
     async def _write(
-        self, exchange: Exchange, receive: Receive, kind: CommandType | None, parts: Sequence[str], traceparent: str
+        self,
+        exchange: Exchange,
+        receive: Receive,
+        kind: CommandType | Call | None,
+        parts: Sequence[str],
+        traceparent: str,
     ) -> Answer:
         headers = exchange.headers
         if exchange.scope["method"] != "POST":
             raise MethodNotAllowed("method_not_allowed", "Use POST here.")
-        actor, workspace_id = self._admit(exchange, write=True)
+        call = kind if isinstance(kind, Call) else None
+        in_body = call is not None and call.engine_in_body
+        identity, workspace_id = await self._admit(exchange, write=True, engine_in_body=in_body)
         raw = await _body(headers, receive, MAX_BULK_BODY if kind is None else MAX_BODY)
         caller = Caller(
             workspace_id,
             "POST " + exchange.path,
             exchange.path,
-            actor,
+            identity.actor,
             _text(headers.get(b"x-actor-type")),
             _text(headers.get(b"x-actor-id")),
             correlation(_text(headers.get(b"x-correlation-id"))),
             _text(headers.get(b"idempotency-key")),
             traceparent,
             _text(headers.get(b"x-claim-token")),
+            identity.engine,
         )
         body = parse(raw) if raw else {}
+        if isinstance(kind, Call):
+            named = tuple(part for part, name in zip(parts, kind.path.split("/"), strict=True) if name.startswith("{"))
+            return await kind.run(Asked(caller, identity, _body_of(kind, body), named, len(raw)))
         if kind is None:
             return await self._commands.execute_bulk(caller, body, len(raw))
         if kind.member is not None and type(body) is dict:
@@ -181,9 +196,11 @@ class Edge:
         write = scope["method"] not in ("GET", "HEAD", "OPTIONS")
         if scope["path"] in PUBLIC:
             self._access.check(exchange.headers, write=write)
-            workspace_id = "public"
+            identity, workspace_id = Identity(), "public"
         else:
-            _, workspace_id = self._admit(exchange, write=write)
+            identity, workspace_id = await self._admit(exchange, write=write)
+            if stream is not None and identity.engine is not None and "/rooms/" in scope["path"]:
+                identity.engine.require_room(scope["path"].rsplit("/", 1)[1])
         started = False
         also_post = scope["path"] in self._fixed or _shape(scope["path"].split("/")) in self._routes
 
@@ -204,7 +221,7 @@ class Edge:
                 await stream(scope, receive, stamped, workspace_id)
                 return
             scope.setdefault("state", {})
-            scope["state"] |= {"workspace_id": workspace_id, "exchange": exchange}
+            scope["state"] |= {"workspace_id": workspace_id, "identity": identity, "exchange": exchange}
             await self._reads(scope, receive, stamped)
         except Exception:
             if started:
@@ -213,13 +230,14 @@ class Edge:
                 return
             raise
 
-    def _admit(self, exchange: Exchange, *, write: bool) -> tuple[Actor | None, str]:
-        self._access.check(exchange.headers, write=write)
-        workspace_id = workspace_of(exchange.headers)
-        return self._access.actor(exchange.headers, workspace_id), workspace_id
+    async def _admit(self, exchange: Exchange, *, write: bool, engine_in_body: bool = False) -> tuple[Identity, str]:
+        headers = exchange.headers
+        self._access.check(headers, write=write)
+        workspace_id = workspace_of(headers)
+        return await self._access.identify(headers, workspace_id, engine_in_body=engine_in_body), workspace_id
 
-    def _command_of(self, path: str, parts: Sequence[str], method: str) -> CommandType | None:
-        """The command that a path names; for other methods only where no read has the same path."""
+    def _command_of(self, path: str, parts: Sequence[str], method: str) -> CommandType | Call | None:
+        """The command or call that a path names; for other methods only where no read has the same path."""
         pattern = _shape(parts)
         kind = self._fixed.get(path) or self._routes.get(pattern)
         if kind is None or method == "POST":
@@ -236,6 +254,15 @@ async def respond_problem(send: Send, exchange: Exchange, error: DomainError) ->
     """Send an error as a problem document."""
     extra = b"".join(f"{name}: {value}\r\n".encode() for name, value in problem.headers(error).items())
     await _respond(send, exchange, problem.answer(error, exchange.path), extra)
+
+
+def _body_of(call: Call, body: Any) -> Any:
+    if type(body) is not dict:
+        raise Invalid("invalid_body", "The body must be a JSON object.")
+    try:
+        return call.body.model_validate(body)
+    except ValidationError as error:
+        raise problem.invalid_body(error) from None
 
 
 def internal_error(request_id: bytes) -> InternalError:

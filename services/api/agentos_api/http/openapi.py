@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 from agentos_api.command_type import CommandType
 from agentos_api.commands import MAX_BULK
 from agentos_api.http.access import SESSION_COOKIE
+from agentos_api.http.calls import Call
 from agentos_api.http.problem import Problem
 
 _KEY: Final = r"^[\x20-\x7e]{1,255}$"
@@ -47,23 +48,29 @@ _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 
-def install(api: FastAPI, kinds: Sequence[CommandType]) -> None:
+def install(api: FastAPI, kinds: Sequence[CommandType], calls: Sequence[Call] = ()) -> None:
     """Make ``api.openapi()`` tell everything that this process serves."""
     generate = api.openapi
 
     def openapi() -> dict[str, Any]:
         if api.openapi_schema is None:
             document = generate()
-            _add(document, kinds)
+            _add(document, kinds, calls)
             api.openapi_schema = document
         return api.openapi_schema
 
     api.openapi = openapi  # type: ignore[method-assign]
 
 
-def _add(document: dict[str, Any], kinds: Sequence[CommandType]) -> None:
+def _add(document: dict[str, Any], kinds: Sequence[CommandType], calls: Sequence[Call]) -> None:
     _, definitions = models_json_schema(
-        [(kind.body, "validation") for kind in kinds] + [(Problem, "serialization")], ref_template=_REF
+        [
+            *((kind.body, "validation") for kind in kinds),
+            *((call.body, "validation") for call in calls),
+            *((call.answer, "serialization") for call in calls),
+            (Problem, "serialization"),
+        ],
+        ref_template=_REF,
     )
     components = document.setdefault("components", {})
     components["securitySchemes"] = _SECURITY
@@ -74,6 +81,8 @@ def _add(document: dict[str, Any], kinds: Sequence[CommandType]) -> None:
     for kind in kinds:
         if kind.path:
             paths.setdefault(kind.path, {})["post"] = _command(kind)
+    for call in calls:
+        paths.setdefault(call.path, {})["post"] = _call(call)
     paths["/v1/commands"] = {"post": _bulk(kinds)}
     paths["/v1/streams/rooms/{room_id}"] = {"get": _stream("Live feed of a room", "room")}
     paths["/v1/streams/workspace"] = {"get": _stream("Live feed of the workspace's own stream", None)}
@@ -132,6 +141,39 @@ def _command(kind: CommandType) -> dict[str, Any]:
         "responses": {
             **({"200": _appended("It was on record already; nothing was appended.", answer)} if kind.answers else {}),
             str(kind.status): _appended("Appended.", answer),
+            **_problems(tuple(_WRITE_PROBLEMS)),
+        },
+    }
+
+
+def _call(call: Call) -> dict[str, Any]:
+    noun, verb = call.name.split(".")
+    named = [part.strip("{}") for part in call.path.split("/") if part.startswith("{")]
+    return {
+        "tags": [noun + "s"],
+        "summary": call.summary,
+        "operationId": f"{verb}_{noun}",
+        "description": (call.body.__doc__ or "").strip(),
+        "parameters": [
+            _header("idempotency-key", "Makes a retry safe: the same key gets the first answer again.", _KEY),
+            _header("x-engine-id", "The engine's id, with its token.", None),
+            _header("x-engine-token", "The engine's token.", None),
+            *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in named),
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": _REF.format(model=call.body.__name__)},
+                    "example": call.example or {},
+                }
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "Done.",
+                "content": {"application/json": {"schema": {"$ref": _REF.format(model=call.answer.__name__)}}},
+            },
             **_problems(tuple(_WRITE_PROBLEMS)),
         },
     }
