@@ -25,6 +25,7 @@ class Location:
 
     Args:
         run_id, step_id: the run and the step that it belongs to (of a run its own id, of a step too).
+        entity_id: its own id; empty for the workspace.
     """
 
     entity_type: str
@@ -32,6 +33,7 @@ class Location:
     stream: Stream
     run_id: str | None = None
     step_id: str | None = None
+    entity_id: str = ""
 
 
 class Locator:
@@ -56,7 +58,7 @@ class Locator:
         if row is None:
             return None
         stream = Stream(row["stream_type"], row["stream_id"])
-        location = Location(row["entity_type"], row["workspace_id"], stream, row["run_id"], row["step_id"])
+        location = Location(row["entity_type"], row["workspace_id"], stream, row["run_id"], row["step_id"], entity_id)
         self._remember(entity_id, location)
         return location
 
@@ -64,8 +66,8 @@ class Locator:
         """Note where new entities live, from their first events."""
         for event in (committed.event for committed in batch):
             if event.entity_version == 1 and event.entity_type in _PARENTS:
-                location = Location(event.entity_type, event.workspace_id, event.stream, event.run_id, event.step_id)
-                self._remember(event.entity_id, location)
+                place = event.stream, event.run_id, event.step_id, event.entity_id
+                self._remember(event.entity_id, Location(event.entity_type, event.workspace_id, *place))
 
     def _remember(self, entity_id: str, location: Location) -> None:
         self._known[entity_id] = location
