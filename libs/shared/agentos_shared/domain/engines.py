@@ -161,6 +161,13 @@ class VerifiedEngine(NamedTuple):
             self.require_room(room_id)
 
 
+def missing_token() -> Unauthorized:
+    """401 for a request that needs an engine's credentials and has none, or half of them."""
+    return Unauthorized(
+        "missing_engine_token", "Send x-engine-id and x-engine-token, or engine_id and engine_token in the body."
+    )
+
+
 def digest_of(secret: str) -> str:
     """Hexadecimal SHA-256 of a token's secret: all that is ever stored of it."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -11,11 +11,11 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from agentos_api.registry.registry import Registry, missing
+from agentos_api.registry.registry import Registry
 from agentos_api.settings import ApiSettings, is_loopback
 from agentos_shared.contracts.subjects import WORKSPACE_ID
 from agentos_shared.domain import principals
-from agentos_shared.domain.engines import VerifiedEngine
+from agentos_shared.domain.engines import VerifiedEngine, missing_token
 from agentos_shared.domain.envelope import Actor
 from agentos_shared.domain.errors import DomainError, Forbidden, Invalid, Unauthorized
 
@@ -151,7 +151,7 @@ class Access:
         engine_id, token = headers.get(b"x-engine-id"), headers.get(b"x-engine-token")
         if engine_id is not None or token is not None:
             if not engine_id or not token:
-                raise missing()
+                raise missing_token()
             return await self._registry.identify(workspace_id, engine_id.decode("latin-1"), token.decode("latin-1"))
         bearer = headers.get(b"authorization")
         if bearer is None or b"engtok_" not in bearer:

@@ -20,6 +20,7 @@ class Asked(NamedTuple):
 
     Args:
         body: an instance of the call's model.
+        raw: the same as it came: a JSON object.
         ids: what stands at the path's parameters, in order.
         size: bytes of the body.
     """
@@ -27,6 +28,7 @@ class Asked(NamedTuple):
     caller: Caller
     identity: Identity
     body: Any
+    raw: Any
     ids: tuple[str, ...]
     size: int
 

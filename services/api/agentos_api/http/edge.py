@@ -184,7 +184,7 @@ class Edge:
         body = parse(raw) if raw else {}
         if isinstance(kind, Call):
             named = tuple(part for part, name in zip(parts, kind.path.split("/"), strict=True) if name.startswith("{"))
-            return await kind.run(Asked(caller, identity, _body_of(kind, body), named, len(raw)))
+            return await kind.run(Asked(caller, identity, _body_of(kind, body), body, named, len(raw)))
         if kind is None:
             return await self._commands.execute_bulk(caller, body, len(raw))
         if kind.member is not None and type(body) is dict:

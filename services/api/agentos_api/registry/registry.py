@@ -20,8 +20,8 @@ from agentos_api.append.stream_cache import ABSENT, Entry, advance, fold
 from agentos_api.live.hints import Hints
 from agentos_shared.contracts import subjects
 from agentos_shared.domain.capabilities import Capability
-from agentos_shared.domain.engines import Engine, VerifiedEngine, checked, digest_of
-from agentos_shared.domain.errors import DomainError, TryLater, Unauthorized
+from agentos_shared.domain.engines import Engine, VerifiedEngine, checked, digest_of, missing_token
+from agentos_shared.domain.errors import DomainError, TryLater
 from agentos_shared.host import metrics
 from agentos_shared.host.lifecycle import CLOCK, RNG, Clock, Rng
 from agentos_shared.store import statements
@@ -136,7 +136,7 @@ class Registry:
     async def identify(self, workspace_id: str, engine_id: str | None, token: str | None) -> VerifiedEngine:
         """As :meth:`verify`, whatever the token covers."""
         if not engine_id or not token:
-            raise missing()
+            raise missing_token()
         self._occupied.set()
         now = self._clock.monotonic()
         seeing = self._hints is not None and self._hints.seeing
@@ -275,13 +275,6 @@ class Registry:
                 self._keep(entity_id, entry, began)
             else:
                 held.read_at = began
-
-
-def missing() -> Unauthorized:
-    """401 for a request that needs an engine's credentials and has none, or half of them."""
-    return Unauthorized(
-        "missing_engine_token", "Send x-engine-id and x-engine-token, or engine_id and engine_token in the body."
-    )
 
 
 def _unavailable(error: BaseException) -> TryLater:
