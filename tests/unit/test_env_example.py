@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+from agentos import settings as client_settings
 from agentos_api.settings import ApiSettings
 from agentos_engine.settings import EngineSettings
+from agentos_engine.worker.settings import WorkerSettings
 from agentos_projector.settings import ProjectorSettings
 from agentos_runtime import settings as runtime_settings
 
@@ -13,15 +15,19 @@ ROOT = Path(__file__).parents[2]
 
 def test_every_setting_is_documented() -> None:
     documented = set(re.findall(r"^(AGENTOS_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
-    kinds = (ApiSettings, EngineSettings, ProjectorSettings)
+    kinds = (ApiSettings, EngineSettings, ProjectorSettings, WorkerSettings)
     of_services = {f"AGENTOS_{name.upper()}" for kind in kinds for name in kind.model_fields}
-    of_runtime = set(re.findall(r'"(AGENTOS_[A-Z_]+)"', Path(runtime_settings.__file__).read_text()))
-    assert documented == of_services | of_runtime | {"AGENTOS_FAILPOINTS"}
+    of_others = {
+        name
+        for module in (runtime_settings, client_settings)
+        for name in re.findall(r'"(AGENTOS_[A-Z_]+)"', Path(module.__file__).read_text())
+    }
+    assert documented == of_services | of_others | {"AGENTOS_FAILPOINTS"}
 
 
 def test_defaults_are_the_documented_ones() -> None:
     documented = dict(re.findall(r"^AGENTOS_(\w+)=(.+)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
-    for kind in (ApiSettings, ProjectorSettings):
+    for kind in (ApiSettings, ProjectorSettings, WorkerSettings):
         for name, field in kind.model_fields.items():
             if name.upper() in documented:
                 assert str(field.default) == documented[name.upper()], name

@@ -59,7 +59,7 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
     }
     roles = prepare.Roles(owner_url, passwords, settings.role_urls)
     addresses = Addresses(
-        url=f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{api_port}",
+        url=f"http://{_bracketed(settings.host)}:{api_port}",
         postgres_url=owner_url,
         nats_url=nats_urls[nats.INTEGRATION],
     )
@@ -109,6 +109,8 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
                 "AGENTOS_NATS_URL": nats_urls[nats.ENGINE],
                 "AGENTOS_HEALTH_HOST": LOOPBACK,
                 "AGENTOS_HEALTH_PORT": str(ports["engine_health"]),
+                "AGENTOS_URL": f"http://{_bracketed(_reach(settings.host))}:{api_port}",
+                "AGENTOS_LOCAL_TOKEN_FILE": str(data.local_token),
             },
         ),
     ]
@@ -156,6 +158,11 @@ def service_spec(name: str, ready: probe.Probe, environment: Mapping[str, str]) 
     """One of our services. ``-P`` keeps the working directory off its import path."""
     command = partial(processes.launched, [sys.executable, "-P", "-m", f"agentos_{name}"], signal.SIGTERM)
     return Spec(name=name, probe=ready, command=command, environment=environment, needs=("postgres", "nats"))
+
+
+def _bracketed(host: str) -> str:
+    """As a URL has it."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _reach(host: str) -> str:

@@ -303,7 +303,7 @@ def _command(wish: Wish, row: asyncpg.Record) -> dict[str, Any]:
         "claim_token": new_uuid(),
         "lease_ttl_s": wish.ttl_s,
         "lease_expires_at": timestamp(row["now"] + timedelta(seconds=wish.ttl_s)),
-        **wish.claimer,
+        "claimer": wish.claimer,
         **({"key": wish.key} if wish.key is not None else {}),
     }
 

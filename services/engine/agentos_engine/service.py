@@ -72,6 +72,11 @@ class Engine:
             tasks.spawn("heartbeats", leases.renew_forever)
             tasks.spawn("bus", lambda: self._attach(consumer, leases), on_crash="restart")
             tasks.spawn("begin", lambda: self._begin(consumer, tasks))
+            if self._settings.engine_mode == "embedded":
+                # Imported here: it is nothing to an engine whose workers are elsewhere.
+                from agentos_engine.worker import beside
+
+                tasks.spawn("worker", lambda: beside.run(self._clock, self._rng), on_crash="restart")
             await shutdown.wait_or_crash(tasks)
         finally:
             self.health.drain()

@@ -108,8 +108,8 @@ class Runs:
         room_id: str | None = None,
         tags: Sequence[str] = (),
         handlers: Sequence[str] = (),
-        lease_ttl_s: float | None = None,
-        wait_s: float = 0,
+        lease_ttl_s: int | None = None,
+        wait_s: int = 0,
         idempotency_key: str | None = None,
         patience_s: float | None = None,
     ) -> tuple[ClaimedRun | None, bool]:

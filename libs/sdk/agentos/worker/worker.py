@@ -67,8 +67,8 @@ class Worker:
         room_id: str | None = None,
         tags: Sequence[str] = (),
         concurrency: int = 4,
-        lease_ttl_s: float = 30.0,
-        wait_s: float = 5.0,
+        lease_ttl_s: int = 30,
+        wait_s: int = 5,
         grace_s: float = 5.0,
     ) -> None:
         if concurrency < 1:
