@@ -10,25 +10,11 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from agentos_shared import dlp
 from agentos_shared.domain.errors import TooLarge
 
 _NAME: Final = re.compile(r"[0-9a-f]{64}")
-
-
-class Blob(NamedTuple):
-    """A content that is on disk.
-
-    Args:
-        sha256: of its bytes, hexadecimal.
-        scan: secrets that were replaced in it before it was written, or None.
-    """
-
-    sha256: str
-    size_bytes: int
-    scan: dlp.Scan | None = None
 
 
 class Blobs:

@@ -15,10 +15,10 @@ from agentos_api.append.appender import Appender
 from agentos_api.append.idempotency import KeyGate, checked
 from agentos_api.append.locator import Location, Locator
 from agentos_api.append.submission import Answer, Outcome, Part, Placed, Refused, RequestKey, Submission
-from agentos_api.blobs import Blob
 from agentos_api.command_type import CommandType, Reader, Reference
 from agentos_api.http import problem
 from agentos_shared.domain import ids, principals
+from agentos_shared.domain.artifacts import Kept
 from agentos_shared.domain.canonical import canonical
 from agentos_shared.domain.decider import Command, CommandBody, LeasedBody, Meta
 from agentos_shared.domain.engines import VerifiedEngine
@@ -97,6 +97,18 @@ class Commands:
         self._require_space()
         key = self._key(caller, body)
         return await (run() if key is None else self._gate.run(key, run))
+
+    async def serve(
+        self, kind: CommandType, caller: Caller, body: Any, key: RequestKey | None, render: Callable[[Outcome], Answer]
+    ) -> Answer:
+        """Run one command of a service: answered by ``render``, under a key that the service has from its own caller.
+
+        Raises:
+            DomainError: refused before it could be appended.
+        """
+        self._require_space()
+        part = await self._prepare(kind, caller, body, None)
+        return await self._submit([part], caller, key, 0, lambda told: render(told[0]))
 
     async def execute_bulk(self, caller: Caller, body: Any, size: int) -> Answer:
         """Run up to 500 commands, in order; with ``atomic`` all or none of them, in one stream."""
@@ -195,10 +207,10 @@ class Commands:
             command = Command(body, meta, entity_id, None, entity_id)
             return Part(command, kind.decide, Stream("room", entity_id), fresh_stream=True, tell=kind.extra)
         above = self._above(kind, body, parent_id)
-        location = await self._location(above, caller.workspace_id)
+        location = await self.location(above, caller.workspace_id)
         if kind.refs is not None:
             for reference in kind.refs(body):
-                await self._location(reference, caller.workspace_id)
+                await self.location(reference, caller.workspace_id)
         reads: tuple[str, ...] = () if above is None else (above[1],)
         if kind.prefix is not None:
             entity_id = ids.new_id(kind.prefix)
@@ -214,7 +226,7 @@ class Commands:
         if caller.engine is not None and room_id is not None:
             caller.engine.require_room(room_id)
         command = Command(body, meta, entity_id, parent_id, room_id, loaded)
-        scan = loaded.scan if isinstance(loaded, Blob) else None
+        scan = loaded.scan if isinstance(loaded, Kept) else None
         return Part(command, kind.decide, location.stream, reads, False, kind.extra, scan)
 
     def _above(self, kind: CommandType, body: Any, parent_id: str | None) -> Reference | None:
@@ -222,7 +234,7 @@ class Commands:
             return kind.parent, parent_id
         return None if kind.home is None else kind.home(body)
 
-    async def _location(self, reference: Reference | None, workspace_id: str) -> Location:
+    async def location(self, reference: Reference | None, workspace_id: str) -> Location:
         """Where an entity lives; None: the workspace's own stream. Raises NotFound: ``<type>_not_found``."""
         if reference is None:
             return Location("workspace", workspace_id, Stream("workspace", workspace_id))

@@ -45,13 +45,8 @@ def create(command: Command[CreateMessage], view: View) -> list[NewEvent]:
         NotFound: ``thread_not_found``; ``message_not_found`` when the parent is not in the same thread.
     """
     body = command.body
-    if body.schema_version is not None and body.schema_version not in SCHEMA_VERSIONS:
-        raise Invalid(
-            "invalid_schema_version",
-            f"schema_version must be one of {', '.join(SCHEMA_VERSIONS)}.",
-            reason_code="unsupported_version",
-            message="unsupported schema_version",
-        )
+    if body.schema_version is not None:
+        require_schema_version(body.schema_version)
     thread = view.get(Thread, command.parent_id) if command.parent_id else None
     room = view.get(Room, thread.room_id) if thread else None
     if thread is None or room is None:
@@ -86,6 +81,17 @@ def create(command: Command[CreateMessage], view: View) -> list[NewEvent]:
             },
         )
     ]
+
+
+def require_schema_version(version: str | None) -> None:
+    """Raises Invalid: ``invalid_schema_version``; None is none given."""
+    if version is not None and version not in SCHEMA_VERSIONS:
+        raise Invalid(
+            "invalid_schema_version",
+            f"schema_version must be one of {', '.join(SCHEMA_VERSIONS)}.",
+            reason_code="unsupported_version",
+            message="unsupported schema_version",
+        )
 
 
 def evolve(state: Message | None, event: Event) -> Message | None:

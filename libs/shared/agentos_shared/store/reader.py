@@ -82,11 +82,6 @@ async def read_entities(connection: Connection, entity_ids: Sequence[str]) -> di
     return found
 
 
-async def read_run(connection: Connection, workspace_id: str, run_id: str, limit: int) -> list[Event]:
-    """Events that carry a run's id, in stream order, at most ``limit``."""
-    return [event_of(row) for row in await connection.fetch(SQL["read_run"], run_id, workspace_id, limit)]
-
-
 async def read_event(connection: Connection, event_id: UUID) -> Event | None:
     """One event, or None."""
     row = await connection.fetchrow(SQL["read_event"], event_id)

@@ -22,13 +22,6 @@ cross join lateral (
     limit 1
 ) as e
 
--- name: read_run
--- Events that carry a run's id, in order, at most some.
-select * from evt_events
-where run_id = $1 and workspace_id = $2
-order by stream_seq
-limit $3
-
 -- name: read_event
 select * from evt_events where event_id = $1
 

@@ -4,5 +4,6 @@ from typing import Final
 
 from agentos_api.command_types.conversation import CONVERSATION
 from agentos_api.command_types.engines import ENGINES
+from agentos_api.command_types.work import WORK
 
-COMMAND_TYPES: Final = (*CONVERSATION, *ENGINES)
+COMMAND_TYPES: Final = (*CONVERSATION, *WORK, *ENGINES)

@@ -1,0 +1,196 @@
+"""Commands of runs, steps, tool calls and artifacts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from agentos_api.append.locator import Location
+from agentos_api.artifact_contents import keep
+from agentos_api.command_type import CommandType, Reader, Reference
+from agentos_shared.domain import artifacts, ids, runs, steps, tool_calls
+from agentos_shared.domain.decider import Command, View
+from agentos_shared.domain.envelope import Event
+from agentos_shared.domain.runs import ClaimRun, CreateRun, Run
+
+
+def _room(body: CreateRun) -> Reference:
+    return "room", body.room_id
+
+
+def _named(body: CreateRun) -> tuple[Reference, ...]:
+    named = (("thread", body.thread_id), ("experiment", body.experiment_id))
+    return tuple((kind, entity_id) for kind, entity_id in named if entity_id is not None)
+
+
+def _named_ids(body: CreateRun, _room: Location) -> tuple[str, ...]:
+    return tuple(entity_id for _, entity_id in _named(body))
+
+
+def _run(_body: Any, location: Location) -> tuple[str, ...]:
+    """The run that a step or a tool call belongs to."""
+    return () if location.run_id is None else (location.run_id,)
+
+
+async def _draw_attempt(_reader: Reader, _location: Location, _body: ClaimRun) -> str:
+    return ids.new_id(ids.ATTEMPT)
+
+
+def _lease(command: Command[ClaimRun], _events: Sequence[Event], view: View) -> Mapping[str, Any]:
+    """The lease that the claim got, now or when it was asked for before."""
+    run = view.get(Run, command.entity_id)
+    return {} if run is None or run.lease is None else {"data": run.lease.told(command.entity_id)}
+
+
+def _released(_command: Command[Any], events: Sequence[Event], _view: View) -> Mapping[str, Any]:
+    return {"released": bool(events)}
+
+
+WORK: Final = (
+    CommandType(
+        name="run.create",
+        path="/v1/runs",
+        body=runs.CreateRun,
+        decide=runs.create,
+        prefix=ids.RUN,
+        answers="run_id",
+        home=_room,
+        refs=_named,
+        reads=_named_ids,
+    ),
+    CommandType(
+        name="run.start",
+        path="/v1/runs/{run_id}/start",
+        body=runs.StartRun,
+        decide=runs.start,
+        parent="run",
+        status=200,
+    ),
+    CommandType(
+        name="run.complete",
+        path="/v1/runs/{run_id}/complete",
+        body=runs.CompleteRun,
+        decide=runs.complete,
+        parent="run",
+        status=200,
+    ),
+    CommandType(
+        name="run.fail",
+        path="/v1/runs/{run_id}/fail",
+        body=runs.FailRun,
+        decide=runs.fail,
+        parent="run",
+        status=200,
+    ),
+    CommandType(
+        name="run.cancel",
+        path="/v1/runs/{run_id}/cancel",
+        body=runs.CancelRun,
+        decide=runs.cancel,
+        parent="run",
+        status=200,
+    ),
+    CommandType(
+        name="step.create",
+        path="/v1/runs/{run_id}/steps",
+        body=steps.CreateStep,
+        decide=steps.create,
+        prefix=ids.STEP,
+        answers="step_id",
+        parent="run",
+    ),
+    CommandType(
+        name="step.complete",
+        path="/v1/steps/{step_id}/complete",
+        body=steps.CompleteStep,
+        decide=steps.complete,
+        parent="step",
+        reads=_run,
+        status=200,
+    ),
+    CommandType(
+        name="step.fail",
+        path="/v1/steps/{step_id}/fail",
+        body=steps.FailStep,
+        decide=steps.fail,
+        parent="step",
+        reads=_run,
+        status=200,
+    ),
+    CommandType(
+        name="tool.invoke",
+        path="/v1/steps/{step_id}/toolcalls",
+        body=tool_calls.InvokeTool,
+        decide=tool_calls.invoke,
+        prefix=ids.TOOL_CALL,
+        answers="tool_call_id",
+        parent="step",
+        reads=_run,
+    ),
+    CommandType(
+        name="tool.succeed",
+        path="/v1/toolcalls/{tool_call_id}/succeed",
+        body=tool_calls.SucceedTool,
+        decide=tool_calls.succeed,
+        parent="tool_call",
+        reads=_run,
+        status=200,
+    ),
+    CommandType(
+        name="tool.fail",
+        path="/v1/toolcalls/{tool_call_id}/fail",
+        body=tool_calls.FailTool,
+        decide=tool_calls.fail,
+        parent="tool_call",
+        reads=_run,
+        status=200,
+    ),
+    CommandType(
+        name="artifact.create",
+        path="/v1/steps/{step_id}/artifacts",
+        body=artifacts.CreateArtifact,
+        decide=artifacts.create,
+        prefix=ids.ARTIFACT,
+        answers="artifact_id",
+        parent="step",
+        reads=_run,
+        load=keep,
+    ),
+    CommandType(
+        name="run.claim",
+        path="",
+        body=runs.ClaimRun,
+        decide=runs.claim,
+        parent="run",
+        load=_draw_attempt,
+        extra=_lease,
+        status=200,
+        internal=True,
+    ),
+    CommandType(
+        name="run.release",
+        path="",
+        body=runs.ReleaseRun,
+        decide=runs.release,
+        parent="run",
+        extra=_released,
+        status=200,
+        internal=True,
+    ),
+    CommandType(
+        name="run.expire",
+        path="",
+        body=runs.ExpireRun,
+        decide=runs.expire,
+        parent="run",
+        status=200,
+        internal=True,
+    ),
+    CommandType(
+        name="run.timeout",
+        path="",
+        body=runs.TimeOutRun,
+        decide=runs.time_out,
+        parent="run",
+        status=200,
+        internal=True,
+    ),
+)
