@@ -316,7 +316,10 @@ async def test_listeners_hear_every_commit_in_stream_order(postgres: Postgres) -
     assert all(orjson.loads(committed.json) == committed.event.envelope() for committed in heard)
     connection = await asyncpg.connect(postgres.owner_url)
     try:
-        rows = await connection.fetch("select position, stream_seq from evt_outbox order by position")
+        rows = await connection.fetch(
+            "select position, stream_seq from evt_outbox, unnest(event_ids) with ordinality as e (event_id, place)"
+            " join evt_events using (event_id) order by position, place"
+        )
     finally:
         await connection.close()
     assert [(row["position"], row["stream_seq"]) for row in rows] == [

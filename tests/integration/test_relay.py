@@ -83,10 +83,7 @@ async def test_a_late_commit_with_a_lower_position_is_not_skipped(line: Line, po
 async def test_rows_that_were_published_already_are_deleted_and_not_published_again(line: Line) -> None:
     await line.store.append("room_a", "room_a", "room_b")
     await line.drained()
-    await line.store.connection.execute(
-        "insert into evt_outbox (stream_type, stream_id, stream_seq)"
-        " select stream_type, stream_id, stream_seq from evt_events"
-    )
+    await line.store.connection.execute("insert into evt_outbox (event_ids) select array_agg(event_id) from evt_events")
     await line.check()
 
 

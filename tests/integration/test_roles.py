@@ -64,7 +64,7 @@ async def test_the_services_may_do_their_work(postgres: Postgres) -> None:
     api = await asyncpg.connect(postgres.api_url)
     await store(api, chain(Stream("room", "room_1"), 3))
     await api.execute("update evt_stream_heads set seq = 3")
-    await api.execute("insert into evt_outbox (stream_type, stream_id, stream_seq) values ('room', 'room_1', 1)")
+    await api.execute("insert into evt_outbox (event_ids) values (array[gen_random_uuid()])")
     await api.execute("delete from evt_outbox")
     await api.execute("insert into evt_keys values ('w', 'request', 'k', 'f', null, 200, 'a')")
     await api.execute("delete from evt_keys")

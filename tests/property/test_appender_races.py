@@ -40,7 +40,7 @@ class Memory:
     mishaps: list[Mishap] = field(default_factory=list)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def write(self, draft: Draft) -> list[int]:
+    def write(self, draft: Draft) -> int | None:
         if any(self.heads.get(stream, Head(0, None)) != before for stream, before in draft.before.items()):
             raise Stale
         if any(key.identity in self.keys for key, _, _ in draft.keys):
@@ -49,7 +49,7 @@ class Memory:
         self.events += draft.events
         for key, answer, _ in draft.keys:
             self.keys[key.identity] = Known(key.fingerprint, answer._replace(replayed=True))
-        return list(range(len(draft.events)))
+        return len(self.events) if draft.events else None
 
 
 class MemoryStore:
@@ -80,7 +80,7 @@ class MemoryStore:
     async def known(self, keys: Sequence[RequestKey]) -> dict[tuple[str, str, str], Known]:
         return {key.identity: self._memory.keys[key.identity] for key in keys if key.identity in self._memory.keys}
 
-    async def append(self, draft: Draft) -> list[int]:
+    async def append(self, draft: Draft) -> int | None:
         await asyncio.sleep(0)  # noqa: TID251 - as above
         async with self._memory.lock:
             return self._write(draft)
@@ -90,7 +90,7 @@ class MemoryStore:
         async with self._memory.lock:
             yield _Transaction(self)
 
-    def _write(self, draft: Draft) -> list[int]:
+    def _write(self, draft: Draft) -> int | None:
         mishap = self._memory.mishaps.pop() if self._memory.mishaps and draft.events else "none"
         if mishap == "away before":
             raise Unavailable(mishap)
@@ -105,7 +105,7 @@ class _Transaction:
         self.heads, self.known, self.entities = store.heads, store.known, store.entities
         self._store = store
 
-    async def append(self, draft: Draft) -> list[int]:
+    async def append(self, draft: Draft) -> int | None:
         return self._store._write(draft)
 
 

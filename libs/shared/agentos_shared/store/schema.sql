@@ -135,12 +135,12 @@ CREATE TABLE public.evt_migrations (
 
 CREATE TABLE public.evt_outbox (
     "position" bigint NOT NULL,
-    stream_type text NOT NULL,
-    stream_id text NOT NULL,
-    stream_seq bigint NOT NULL,
-    traceparent text
+    event_ids uuid[] NOT NULL,
+    traceparents text[],
+    CONSTRAINT evt_outbox_event_ids_check CHECK ((cardinality(event_ids) > 0))
 )
-WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000');
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
+ALTER TABLE ONLY public.evt_outbox ALTER COLUMN event_ids SET STORAGE EXTERNAL;
 
 ALTER TABLE public.evt_outbox ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.evt_outbox_position_seq

@@ -58,7 +58,7 @@ class Committed:
     """An event that has just been committed, as the relay and the live hub take it.
 
     Args:
-        position: its row of the outbox.
+        position: the row of the outbox that it shares with all of its batch.
         traceparent: W3C, of the request that caused it.
     """
 
@@ -197,7 +197,7 @@ class Appender:
         except Exception as refused:
             await self._recover(waiting, refused)
             return
-        committed: tuple[_Batch, Sequence[int]] | None = None
+        committed: tuple[_Batch, int | None] | None = None
         while batch is not None:
             failpoint("api.before_commit")
             statement = asyncio.create_task(self._store.append(batch.draft))
@@ -290,11 +290,11 @@ class Appender:
             try:
                 async with self._store.locked() as store:
                     batch = await self._decide_locked(store, waiting)
-                    positions = await store.append(batch.draft)
+                    position = await store.append(batch.draft)
             except Exception as again:
                 error = again
             else:
-                self._finish(batch, positions)
+                self._finish(batch, position)
                 return
         _fail(waiting, TryLater("append_contention", "Other writers kept changing the same stream; try again."))
 
@@ -349,7 +349,7 @@ class Appender:
         found = await store.entities(missing)
         return {entity_id: (stream, fold(found.get(entity_id, ()))) for entity_id, stream in missing.items()}
 
-    def _finish(self, batch: _Batch, positions: Sequence[int]) -> None:
+    def _finish(self, batch: _Batch, position: int | None) -> None:
         batch.draft.settle()
         for waiting, answer in zip(batch.waiting, batch.answers, strict=True):
             if not waiting.future.done():
@@ -357,14 +357,14 @@ class Appender:
             if waiting.span is not None:
                 waiting.span.close()
         events = batch.draft.events
-        if not events:
+        if position is None:
             return
         SECONDS.observe(time.perf_counter() - batch.waiting[0].since)
         APPENDED.inc(len(events))
         BATCH.observe(len(events))
         committed = [
             Committed(event, position, traceparent)
-            for event, position, traceparent in zip(events, positions, batch.draft.traceparents, strict=True)
+            for event, traceparent in zip(events, batch.draft.traceparents, strict=True)
         ]
         for listener in self._listeners:
             listener(committed)

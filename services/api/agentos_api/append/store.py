@@ -68,8 +68,8 @@ class Locked(Protocol):
     async def entities(self, ids: Iterable[str]) -> dict[str, list[Event]]:
         """All events of each entity, in order; an unknown id is absent."""
 
-    async def append(self, draft: Draft) -> Sequence[int]:
-        """Write a draft; the positions of its outbox rows, in the order of its events. Raises Stale."""
+    async def append(self, draft: Draft) -> int | None:
+        """Write a draft; the position of its outbox row, None where it has no events. Raises Stale."""
 
 
 class Store(Protocol):
@@ -81,7 +81,7 @@ class Store(Protocol):
     async def entities(self, ids: Iterable[str]) -> dict[str, list[Event]]:
         """All events of each entity, in order; an unknown id is absent."""
 
-    async def append(self, draft: Draft) -> Sequence[int]:
+    async def append(self, draft: Draft) -> int | None:
         """Write a draft, provided that every head and key is as the draft saw it. Raises Stale."""
 
     def locked(self) -> AbstractAsyncContextManager[Locked]:
@@ -121,7 +121,7 @@ class PostgresStore:
         async with self._translated() as connection:
             return await read_entities(connection, sorted(ids))
 
-    async def append(self, draft: Draft) -> Sequence[int]:
+    async def append(self, draft: Draft) -> int | None:
         async with self._translated() as connection:
             return await _append(connection, draft)
 
@@ -197,7 +197,7 @@ class _Locked:
     async def entities(self, ids: Iterable[str]) -> dict[str, list[Event]]:
         return await read_entities(self._connection, sorted(ids))
 
-    async def append(self, draft: Draft) -> Sequence[int]:
+    async def append(self, draft: Draft) -> int | None:
         return await _append(self._connection, draft)
 
 
@@ -211,15 +211,15 @@ async def _heads(connection: Connection, statement: str, streams: Iterable[Strea
     return heads
 
 
-async def _append(connection: Connection, draft: Draft) -> Sequence[int]:
+async def _append(connection: Connection, draft: Draft) -> int | None:
     if not draft.events and not draft.keys:
-        return ()
+        return None
     row = await connection.fetchrow(SQL["append"], *_parameters(draft))
-    positions: Sequence[int] = row["positions"] if row is not None else ()
-    return positions
+    position: int | None = None if row is None else row["position"]
+    return position
 
 
-def _parameters(draft: Draft) -> list[Sequence[object]]:
+def _parameters(draft: Draft) -> list[Sequence[object] | None]:
     """The arrays of the append statement, heads and keys in sorted order."""
     moved: list[tuple[object, ...]] = []
     made: list[tuple[object, ...]] = []
@@ -237,10 +237,8 @@ def _parameters(draft: Draft) -> list[Sequence[object]]:
         *_columns(made, 5),
         *_columns(kept, 7),
         draft.events,
-        [event.stream_type for event in draft.events],
-        [event.stream_id for event in draft.events],
-        [event.stream_seq for event in draft.events],
-        draft.traceparents,
+        [event.event_id for event in draft.events],
+        draft.traceparents if any(draft.traceparents) else None,
     ]
 
 

@@ -1,6 +1,6 @@
 -- name: append
 -- The group commit, one statement and so one transaction: move the heads that the writer saw (in the order given, which
--- is sorted, so that two writers never lock crosswise), make new ones, keep the keys, insert events and outbox rows.
+-- is sorted, so that two writers never lock crosswise), make new ones, keep the keys, insert events and their row of the outbox.
 -- Anything not as the writer saw it aborts the whole statement.
 with moved as (
     update evt_stream_heads h set seq = n.seq, hash = n.hash
@@ -27,15 +27,15 @@ with moved as (
     )
     select * from unnest($18::evt_new_event[])
 ), queued as (
-    insert into evt_outbox (stream_type, stream_id, stream_seq, traceparent)
-    select * from unnest($19::text[], $20::text[], $21::bigint[], $22::text[])
+    insert into evt_outbox (event_ids, traceparents)
+    select $19::uuid[], $20::text[] where cardinality($19::uuid[]) > 0
     returning position
 )
 select evt_require(
     (select count(*) from moved) = cardinality($1::text[])
     and (select count(*) from made) = cardinality($6::text[])
     and (select count(*) from kept) = cardinality($11::text[])
-) as held, array(select position from queued) as positions
+) as held, (select position from queued) as position
 
 -- name: heads
 select stream_type, stream_id, seq, hash from evt_stream_heads

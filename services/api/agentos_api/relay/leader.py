@@ -1,6 +1,7 @@
 """The leading relay's work, in turns: publish what is due, delete what is acknowledged, look for what was lost."""
 
 import asyncio
+from itertools import groupby
 from typing import Final
 
 import structlog
@@ -128,6 +129,7 @@ class Leader:
         restarted = reconnects != self._seen_reconnects
         shorter = contents.last_seq < self._pipeline.last_seq - self._pipeline.in_flight
         self._memory.clear()
+        self._memory.rows.clear()
         self.read_table = True
         self._publisher.restart(contents)
         await self._begin_search(contents, may_have_lost=restarted or shorter)
@@ -218,7 +220,10 @@ class Leader:
     async def _due_in_table(self) -> list[Due]:
         limit = PAGE + len(self._memory) + self._pipeline.in_flight
         waiting = await self._table.waiting(limit)
-        self.read_table = len(waiting) == limit
+        self.read_table = len(waiting) >= limit
+        for position, events in groupby(waiting, key=lambda one: one.position):
+            if position is not None:
+                self._memory.rows.note(position, (one.event_id for one in events if one.event_id is not None))
         return [
             one for one in waiting if one.position not in self._memory.positions and not self._publisher.on_its_way(one)
         ]
@@ -262,9 +267,11 @@ class Leader:
 
     # -- acknowledgements
 
-    def _on_done(self, position: int) -> None:
+    def _on_done(self, position: int, event_id: str) -> None:
         self._backoff.reset()
         self._fruitless = 0
+        if not self._memory.rows.acknowledged(position, event_id):
+            return
         self._acked.append(position)
         if self._forget_at is None:
             self._forget_at = self._clock.monotonic() + FORGET_EVERY_S

@@ -44,11 +44,11 @@ class Publisher:
 
     Args:
         wake: set when an acknowledgement or a refusal came.
-        done: called with the row of the outbox of each event that JetStream holds.
+        done: called with the row of the outbox and the id of each event that JetStream holds.
     """
 
     def __init__(
-        self, nats: Client, stream: EventsStream, table: Table, wake: asyncio.Event, done: Callable[[int], None]
+        self, nats: Client, stream: EventsStream, table: Table, wake: asyncio.Event, done: Callable[[int, str], None]
     ) -> None:
         self._nats = nats
         self._stream = stream
@@ -121,8 +121,8 @@ class Publisher:
 
     async def _publish_one(self, due: Due, events: Mapping[Position, Event]) -> None:
         place = self._places[due.key]
-        if due.seq <= place.acked and due.position is not None:
-            self._done(due.position)
+        if due.seq <= place.acked and due.position is not None and due.event_id is not None:
+            self._done(due.position, due.event_id)
         if due.seq <= place.sent:
             return
         while due.seq > place.sent + 1:
@@ -142,7 +142,7 @@ class Publisher:
             # Cannot be while the server has the payload limit that we ask for; readers find the event in the store.
             log.error("event_too_large_for_nats", event_id=event.event_id, bytes=len(outgoing.body))
             if outgoing.position is not None:
-                self._done(outgoing.position)
+                self._done(outgoing.position, event.event_id)
             return
         self._burst.append(outgoing)
         self._burst_bytes += len(outgoing.body)
@@ -208,4 +208,4 @@ class Publisher:
             if place is not None:
                 place.acked = event.stream_seq
             if message.position is not None:
-                self._done(message.position)
+                self._done(message.position, event.event_id)

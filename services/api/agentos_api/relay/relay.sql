@@ -3,11 +3,18 @@
 select pg_try_advisory_lock($1)
 
 -- name: waiting
--- Ordered, but never after a remembered position: a late commit may carry a lower one.
-select position, stream_type, stream_id, stream_seq, traceparent
-from evt_outbox
-order by position
-limit $1
+-- The first rows, with about as many events. Ordered, but never after a remembered position: a late commit may carry a
+-- lower one.
+with counted as (
+    select position, event_ids, traceparents, sum(cardinality(event_ids)) over (order by position) as upto
+    from (select * from evt_outbox order by position limit $1) first_rows
+)
+select c.position, e.event_id, e.stream_type, e.stream_id, e.stream_seq, w.traceparent
+from counted c
+cross join lateral unnest(c.event_ids, c.traceparents) with ordinality as w (event_id, traceparent, place)
+join evt_events e on e.event_id = w.event_id
+where c.upto - cardinality(c.event_ids) < $1
+order by c.position, w.place
 
 -- name: events
 -- Events by place, in no particular order.
@@ -48,12 +55,12 @@ limit $3
 delete from evt_outbox where position = any($1::bigint[])
 
 -- name: backlog
--- How many rows wait (counted up to a bound), and for how long the first has.
-select (select count(*) from (select 1 from evt_outbox limit $1) as counted) as depth,
+-- How many events wait (in a bounded number of rows), and for how long the first has.
+select (
+           select coalesce(sum(cardinality(event_ids)), 0) from (select event_ids from evt_outbox limit $1) as counted
+       )::bigint as depth,
        coalesce((
            select extract(epoch from clock_timestamp() - recorded_at)
-           from evt_outbox
-           join evt_events using (stream_type, stream_id, stream_seq)
-           order by position
-           limit 1
+           from (select event_ids[1] as event_id from evt_outbox order by position limit 1) as first_row
+           join evt_events using (event_id)
        ), 0)::float8 as age_s

@@ -51,14 +51,13 @@ create table evt_events (
 create unique index evt_events_event_id on evt_events (event_id);
 create unique index evt_events_entity on evt_events (entity_id, entity_version);
 
--- Rows wait here from the append transaction until JetStream has acknowledged them.
+-- One row for each append transaction, which waits here until JetStream has acknowledged all of its events.
 create table evt_outbox (
-    position    bigint generated always as identity primary key,
-    stream_type text   not null,
-    stream_id   text   not null,
-    stream_seq  bigint not null,
-    traceparent text
-) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+    position     bigint generated always as identity primary key,
+    event_ids    uuid[] not null check (cardinality(event_ids) > 0), -- in the order of the append
+    traceparents text[] -- one for each event, null where it has none; null as a whole where none has
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+alter table evt_outbox alter event_ids set storage external; -- ids do not compress
 
 -- Idempotency: request keys and incident keys, with the answer that was given. Not derived, so backed up.
 create table evt_keys (
