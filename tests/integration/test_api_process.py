@@ -1,79 +1,23 @@
 """The API as a process of its own: what it starts without, what it refuses to start with, and who may call it."""
 
 import asyncio
-import contextlib
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import asyncpg
 import httpx
 import pytest
 
-from agentos_runtime.datadir import DataDir
+from tests.fixtures.api_process import StartApi
 from tests.fixtures.live import MortalNats
 from tests.fixtures.stack import Postgres, wait_until
 
-Start = Callable[..., "Api"]
-
-
-class Api:
-    """One `python -m agentos_api`."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
-        self.process = process
-        self.url = url
-        self._log = log
-
-    def wait_up(self) -> None:
-        def up() -> bool:
-            with contextlib.suppress(httpx.TransportError):
-                return httpx.get(f"{self.url}/healthz").status_code == 200
-            assert self.process.poll() is None, self.log()
-            return False
-
-        wait_until(up, 30, self.log)
-
-    def wait_end(self) -> int:
-        return self.process.wait(30)
-
-    def log(self) -> str:
-        return self._log.read_text()
-
-
-@pytest.fixture
-def start(postgres: Postgres, tmp_path: Path) -> Iterator[Start]:
-    started: list[Api] = []
-    ports = iter(DataDir(tmp_path).ports(["a", "b", "c"]).values())
-
-    def launch(nats_url: str, env: Mapping[str, str] | None = None) -> Api:
-        port = next(ports)
-        log = tmp_path / f"api-{port}.log"
-        environment = {
-            "PATH": os.defpath,
-            "AGENTOS_POSTGRES_URL": postgres.api_url,
-            "AGENTOS_NATS_URL": nats_url,
-            "AGENTOS_PORT": str(port),
-            **(env or {}),
-        }
-        with log.open("wb") as stream:
-            process = subprocess.Popen([sys.executable, "-m", "agentos_api"], env=environment, stderr=stream)
-        started.append(Api(process, f"http://127.0.0.1:{port}", log))
-        return started[-1]
-
-    yield launch
-    for api in started:
-        api.process.kill()
-        api.process.wait(10)
-
 
 def test_writes_go_on_without_nats_and_are_published_later(
-    start: Start, mortal_nats: MortalNats, postgres: Postgres
+    start_api: StartApi, mortal_nats: MortalNats, postgres: Postgres
 ) -> None:
     mortal_nats.kill()
-    api = start(mortal_nats.url)
+    api = start_api(mortal_nats.url)
     api.wait_up()
     made = httpx.post(f"{api.url}/v1/rooms", json={"title": "Ops"})
     assert made.status_code == 201
@@ -89,8 +33,8 @@ def test_writes_go_on_without_nats_and_are_published_later(
     wait_until(lambda: waiting(postgres) == 0, 20, api.log)
 
 
-def test_sigterm_ends_it_cleanly_even_with_an_open_stream(start: Start, mortal_nats: MortalNats) -> None:
-    api = start(mortal_nats.url)
+def test_sigterm_ends_it_cleanly_even_with_an_open_stream(start_api: StartApi, mortal_nats: MortalNats) -> None:
+    api = start_api(mortal_nats.url)
     api.wait_up()
     with httpx.stream("GET", f"{api.url}/v1/streams/workspace") as feed:
         lines = feed.iter_lines()
@@ -109,17 +53,19 @@ def test_sigterm_ends_it_cleanly_even_with_an_open_stream(start: Start, mortal_n
         ({"AGENTOS_POSTGRES_URL": "mysql://x"}, "AGENTOS_POSTGRES_URL"),
     ],
 )
-def test_settings_it_refuses_to_start_with(start: Start, env: Mapping[str, str], said: str) -> None:
-    api = start("nats://api:secret@127.0.0.1:4222", env)
+def test_settings_it_refuses_to_start_with(start_api: StartApi, env: Mapping[str, str], said: str) -> None:
+    api = start_api("nats://api:secret@127.0.0.1:4222", env)
     assert api.wait_end() == 2
     assert said in api.log()
     assert "secret" not in api.log()
 
 
-def test_enforced_mode_asks_for_the_local_users_token(start: Start, mortal_nats: MortalNats, tmp_path: Path) -> None:
+def test_enforced_mode_asks_for_the_local_users_token(
+    start_api: StartApi, mortal_nats: MortalNats, tmp_path: Path
+) -> None:
     token = tmp_path / "token"
     token.write_text("correct-horse\n")
-    api = start(mortal_nats.url, {"AGENTOS_AUTH": "enforced", "AGENTOS_LOCAL_TOKEN_FILE": str(token)})
+    api = start_api(mortal_nats.url, {"AGENTOS_AUTH": "enforced", "AGENTOS_LOCAL_TOKEN_FILE": str(token)})
     api.wait_up()
     anonymous = httpx.post(f"{api.url}/v1/rooms", json={"title": "Ops"})
     assert (anonymous.status_code, anonymous.json()["error"]) == (401, "missing_bearer_token")
@@ -147,8 +93,8 @@ def waiting(postgres: Postgres) -> int:
     return asyncio.run(count())
 
 
-def test_a_nearly_full_disk_leaves_reads_only(start: Start, mortal_nats: MortalNats, tmp_path: Path) -> None:
-    api = start(mortal_nats.url, {"AGENTOS_DISK_PATH": str(tmp_path), "AGENTOS_DISK_LOW_MB": str(2**40)})
+def test_a_nearly_full_disk_leaves_reads_only(start_api: StartApi, mortal_nats: MortalNats, tmp_path: Path) -> None:
+    api = start_api(mortal_nats.url, {"AGENTOS_DISK_PATH": str(tmp_path), "AGENTOS_DISK_LOW_MB": str(2**40)})
     api.wait_up()
     wait_until(lambda: httpx.post(f"{api.url}/v1/rooms", json={"title": "Ops"}).status_code == 507, 10, api.log)
     refused = httpx.post(f"{api.url}/v1/commands", json={"commands": [{"type": "room.create", "body": {"title": "t"}}]})
