@@ -8,6 +8,7 @@ from pydantic.json_schema import models_json_schema
 
 from agentos_api.command_type import CommandType
 from agentos_api.commands import MAX_BULK
+from agentos_api.http import examples, stream_frames
 from agentos_api.http.access import SESSION_COOKIE
 from agentos_api.http.calls import Call
 from agentos_api.http.problem import Problem
@@ -89,6 +90,7 @@ def _add(document: dict[str, Any], kinds: Sequence[CommandType], calls: Sequence
     for path, operations in paths.items():
         for method, operation in operations.items():
             _finish(method, operation, in_workspace=path.startswith("/v1/"))
+    examples.complete(document)
 
 
 def _finish(method: str, operation: dict[str, Any], *, in_workspace: bool) -> None:
@@ -196,7 +198,11 @@ def _bulk(kinds: Sequence[CommandType]) -> dict[str, Any]:
         "required": ["type"],
         "additionalProperties": False,
         "properties": {
-            "type": {"enum": [kind.name for kind in kinds]},
+            "type": {
+                "type": "string",
+                "description": f"One of {', '.join(kind.name for kind in kinds if kind.path)}; "
+                "another one's result is 400 `unknown_command`.",
+            },
             "body": {"type": "object", "description": "The command's HTTP body, with the ids of its path."},
         },
     }
@@ -266,12 +272,21 @@ def _stream(summary: str, parent: str | None) -> dict[str, Any]:
         "tags": ["streams"],
         "summary": summary,
         "operationId": f"stream_{parent or 'workspace'}",
-        "description": "Server-sent events: history, `caught_up`, then live. Also `reset` and `gone`.",
+        "description": stream_frames.IN_WORDS,
         "parameters": parameters,
         "responses": {
             "200": {
-                "description": "`id` is the stream_seq, `data` the event's envelope.",
-                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                "description": "Frames until the client leaves or `gone`.",
+                "content": {
+                    "text/event-stream": {
+                        "schema": {
+                            "type": "string",
+                            "contentMediaType": "text/event-stream",
+                            "contentSchema": {"type": "array", "items": stream_frames.SCHEMA},
+                        },
+                        "example": stream_frames.AS_SENT,
+                    }
+                },
             },
             **_problems(_STREAM_PROBLEMS),
         },

@@ -1,6 +1,6 @@
 """Health, readiness and metrics."""
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -63,7 +63,20 @@ async def health(request: Request) -> Response:
     return Response(orjson.dumps(body), media_type="application/json")
 
 
-@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+METRICS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "One line a sample, comments before each metric.",
+        "content": {
+            metrics.CONTENT_TYPE.partition(";")[0]: {
+                "schema": {"type": "string"},
+                "example": "# TYPE agentos_append_events_total counter\nagentos_append_events_total 42.0\n",
+            }
+        },
+    }
+}
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response, responses=METRICS)
 async def prometheus() -> Response:
     """All metrics of this process, in Prometheus' text format."""
     return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
