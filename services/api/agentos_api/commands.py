@@ -207,7 +207,7 @@ class Commands:
             command = Command(body, meta, entity_id, None, entity_id)
             return Part(command, kind.decide, Stream("room", entity_id), fresh_stream=True, tell=kind.extra)
         above = self._above(kind, body, parent_id)
-        location = await self.location(above, caller.workspace_id)
+        location = await self.location(above, caller.workspace_id, kind.unknown)
         if kind.refs is not None:
             for reference in kind.refs(body):
                 await self.location(reference, caller.workspace_id)
@@ -234,14 +234,18 @@ class Commands:
             return kind.parent, parent_id
         return None if kind.home is None else kind.home(body)
 
-    async def location(self, reference: Reference | None, workspace_id: str) -> Location:
-        """Where an entity lives; None: the workspace's own stream. Raises NotFound: ``<type>_not_found``."""
+    async def location(self, reference: Reference | None, workspace_id: str, unknown: str | None = None) -> Location:
+        """Where an entity lives; None: the workspace's own stream.
+
+        Raises:
+            NotFound: ``<type>_not_found``, or ``unknown``.
+        """
         if reference is None:
             return Location("workspace", workspace_id, Stream("workspace", workspace_id))
         kind, entity_id = reference
         location = self._locator.known(entity_id) or await self._locator.find(entity_id)
         if location is None or location.entity_type != kind or location.workspace_id != workspace_id:
-            raise NotFound(f"{kind}_not_found", f"There is no such {kind.replace('_', ' ')} in this workspace.")
+            raise NotFound(unknown or f"{kind}_not_found", f"There is no such {kind.replace('_', ' ')} in this workspace.")
         return location
 
 

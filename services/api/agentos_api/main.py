@@ -24,12 +24,15 @@ from agentos_api.disk import DiskWatch
 from agentos_api.http import app
 from agentos_api.http.access import Access
 from agentos_api.http.protocol import Protocol
+from agentos_api.leases import LeaseDesk
 from agentos_api.live.history import StoreHistory
 from agentos_api.live.hub import Hub
 from agentos_api.nats_commands import NatsCommands
 from agentos_api.reads.waiting import Projected
 from agentos_api.registry.registry import Registry
 from agentos_api.relay.relay import Relay
+from agentos_api.run_pings import RunPings
+from agentos_api.service_commands import ServiceCommands
 from agentos_api.services import Services
 from agentos_api.settings import ApiSettings
 from agentos_shared.contracts import subjects
@@ -81,12 +84,15 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     appender.listen(relay.on_commit)
     appender.listen(locator.on_commit)
     appender.listen(registry.on_commit)
+    pings = RunPings(nats)
+    appender.listen(pings.on_commit)
+    desk = LeaseDesk(nats, access, commands)
     await projected.subscribe(nats)
-    parts = lifecycle.Parts(relay, hub, registry, NatsCommands(nats, commands, access))
+    parts = lifecycle.Parts(relay, hub, registry, NatsCommands(nats, commands, access), ServiceCommands(nats, commands))
     await parts.start()
     server = _Server(
         uvicorn.Config(
-            app.build(services, commands, access),
+            app.build(services, commands, access, desk.calls),
             host=settings.host,
             port=settings.port,
             http=Protocol,
@@ -109,6 +115,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     try:
         tasks.spawn("appender", appender.run)
         http = tasks.spawn("http", server.serve)
+        tasks.spawn("run pings", pings.run, on_crash="restart")
         tasks.spawn("slow heads", server.close_slow_heads)
         tasks.spawn("disk", disk.run, on_crash="restart")
         tasks.spawn("old keys", lambda: sweep_old_keys(pool), on_crash="restart")

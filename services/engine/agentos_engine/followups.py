@@ -93,7 +93,14 @@ class Followups:
 def _command(row: asyncpg.Record) -> dict[str, Any]:
     command = {"workspace_id": row["workspace_id"], "run_id": row["run_id"]}
     if row["kind"] == INCIDENT:
-        command["idempotency_key"] = incident_key(row["workspace_id"], row["run_id"])
+        command |= {
+            "title": "Run failed triage",
+            "category": "run_failed",
+            "severity": "high",
+            "entity_type": "run",
+            "entity_id": row["run_id"],
+            "idempotency_key": incident_key(row["workspace_id"], row["run_id"]),
+        }
     return command
 
 

@@ -31,9 +31,14 @@ def checked(key: str) -> str:
 
 
 class KeyGate:
-    """Lets one request of each key through at a time, and replays what it answered."""
+    """Lets one request of each key through at a time, and replays what it answered.
 
-    def __init__(self) -> None:
+    Args:
+        keeps: whether an answer is one to be replayed.
+    """
+
+    def __init__(self, keeps: Callable[[Answer], bool] = lambda _: True) -> None:
+        self._keeps = keeps
         self._running: dict[tuple[str, str, str], tuple[bytes, asyncio.Future[Answer]]] = {}
         self._answered: OrderedDict[tuple[str, str, str], tuple[bytes, Answer, float]] = OrderedDict()
 
@@ -70,7 +75,7 @@ class KeyGate:
         finally:
             del self._running[identity]
         future.set_result(answer.to_keep())
-        if answer.status < 500 and answer.status not in NOT_KEPT:
+        if answer.status < 500 and answer.status not in NOT_KEPT and self._keeps(answer):
             self._answered[identity] = (key.fingerprint, answer.to_keep(), time.monotonic())
             if len(self._answered) > MAX_REMEMBERED:
                 self._answered.popitem(last=False)

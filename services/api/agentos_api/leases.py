@@ -1,0 +1,284 @@
+"""The desk for claims and leases: checks who asks, and passes the question on to the engine service.
+
+Nothing is decided here. A claim is appended because the engine service asks for it (``service_commands.py``); its
+answer comes back the same way.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+import nats.errors
+import orjson
+from nats.aio.client import Client
+from pydantic import BaseModel, Field
+
+from agentos_api.append.idempotency import KeyGate, checked
+from agentos_api.append.submission import Answer, RequestKey
+from agentos_api.commands import Caller, Commands
+from agentos_api.http import problem
+from agentos_api.http.access import Access
+from agentos_api.http.calls import Asked, Call
+from agentos_shared.contracts import subjects
+from agentos_shared.domain import engines, principals
+from agentos_shared.domain.canonical import canonical
+from agentos_shared.domain.decider import CommandBody
+from agentos_shared.domain.envelope import Actor
+from agentos_shared.domain.errors import DomainError, Invalid, TryLater
+
+#: What an answer may take besides the time that a claim may wait for a run.
+ANSWER_S: Final = 15.0
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class EngineBody(CommandBody):
+    """What an engine may send in place of the headers ``x-engine-id`` and ``x-engine-token``, which win."""
+
+    names_subject: ClassVar[bool] = True
+
+    engine_id: Name | None = None
+    engine_token: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+
+
+class ClaimRun(EngineBody):
+    """Takes the next queued run, by priority and then by age, and holds it under a lease.
+
+    Needs an engine's credentials; in open mode ``actor_id`` is enough. With ``wait_s`` the answer comes once there is a
+    run, or when that time is over. The lease must be renewed by heartbeats. Who retries with the same
+    ``idempotency-key`` gets the same claim. ``tags`` are those that the run must all have, ``handlers`` those of which
+    its ``input.handler`` must be one.
+    """
+
+    room_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    tags: Annotated[list[Name], Field(max_length=50)] | None = None
+    handlers: Annotated[list[Name], Field(max_length=200)] | None = None
+    wait_s: Annotated[float, Field(ge=0, le=30)] = 0
+    lease_ttl_s: Annotated[int, Field(ge=5, le=600)] = 30
+
+
+class Heartbeat(EngineBody):
+    """Renews a lease for as long as it was given at first. ``claim_token`` (required) is the claim's."""
+
+    claim_token: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+
+
+class Release(Heartbeat):
+    """Ends a lease: the run is queued again, for anybody to claim. ``claim_token`` (required) is the claim's."""
+
+
+class ClaimedRun(BaseModel):
+    """A run with its lease."""
+
+    run_id: str
+    workspace_id: str
+    room_id: str | None
+    thread_id: str | None
+    experiment_id: str | None
+    status: Literal["running"]
+    title: str | None
+    goal: str | None
+    input: dict[str, Any]
+    tags: list[str]
+    correlation_id: str
+    max_attempts: int
+    priority: int
+    timeout_s: int | None
+    claim_token: str
+    fencing_token: int
+    attempt_no: int
+    run_attempt_id: str
+    claimed_by_actor_id: str
+    engine_id: str | None
+    lease_ttl_s: int
+    lease_expires_at: str
+    lease_heartbeat_at: str
+
+
+class ClaimAnswer(BaseModel):
+    """A run, or none."""
+
+    claimed: bool
+    run: ClaimedRun | None
+
+
+class HeartbeatAnswer(BaseModel):
+    """The lease as it is now."""
+
+    ok: Literal[True]
+    lease_expires_at: str
+    lease_heartbeat_at: str
+
+
+class ReleaseAnswer(BaseModel):
+    """``released``: whether there was a lease to give back."""
+
+    ok: Literal[True]
+    released: bool
+
+
+class LeaseDesk:
+    """Claims, heartbeats and releases of this process.
+
+    Args:
+        access: where engine credentials are checked.
+    """
+
+    def __init__(self, client: Client, access: Access, commands: Commands) -> None:
+        self._client = client
+        self._access = access
+        self._commands = commands
+        self._gate = KeyGate(keeps=lambda answer: not answer.body.startswith(_NOTHING))
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """What is asked for here."""
+        return (
+            Call(
+                "run.claim",
+                "/v1/runs/claim",
+                ClaimRun,
+                ClaimAnswer,
+                self.claim,
+                engine_in_body=True,
+                summary="Claim a run",
+                example={"actor_id": "summariser", "wait_s": 10},
+            ),
+            Call(
+                "run.heartbeat",
+                "/v1/runs/{run_id}/lease/heartbeat",
+                Heartbeat,
+                HeartbeatAnswer,
+                self.heartbeat,
+                engine_in_body=True,
+                summary="Renew a lease",
+                example={"claim_token": "7b1c1f0e-6a55-4a0e-9f5e-0c1a9c2b7d11"},
+            ),
+            Call(
+                "run.release",
+                "/v1/runs/{run_id}/lease/release",
+                Release,
+                ReleaseAnswer,
+                self.release,
+                engine_in_body=True,
+                summary="Give a run back to the queue",
+                example={"claim_token": "7b1c1f0e-6a55-4a0e-9f5e-0c1a9c2b7d11"},
+            ),
+        )
+
+    async def claim(self, asked: Asked) -> Answer:
+        """``POST /v1/runs/claim``."""
+        caller, body = asked.caller, asked.body
+        engine = await self._engine(asked, engines.CLAIM, body.room_id)
+        actor = _claimer(caller, body, engine)
+        rooms = None if engine is None or engine.rooms is None else sorted(engine.rooms)
+        key = _request_key(asked, actor)
+        question = {
+            "workspace_id": caller.workspace_id,
+            "rooms": [body.room_id] if body.room_id is not None else rooms,
+            "handlers": body.handlers,
+            "tags": body.tags,
+            "wait_s": body.wait_s,
+            "lease_ttl_s": body.lease_ttl_s,
+            "claimer": {
+                "actor_type": actor.type,
+                "actor_id": actor.id,
+                "principal_id": actor.principal_id,
+                "engine_id": None if engine is None else engine.engine_id,
+            },
+        }
+        if key is None:
+            return await self._ask(subjects.ENGINE_CLAIM, question, body.wait_s, caller.instance)
+        question["key"] = {"idempotency_key": key.key, "scope": key.scope, "fingerprint": key.fingerprint.hex()}
+
+        async def ask() -> Answer:
+            return await self._ask(subjects.ENGINE_CLAIM, question, body.wait_s, caller.instance)
+
+        return await self._gate.run(key, ask)
+
+    async def heartbeat(self, asked: Asked) -> Answer:
+        """``POST /v1/runs/{run_id}/lease/heartbeat``."""
+        caller, (run_id,) = asked.caller, asked.ids
+        location = await self._commands.location(("run", run_id), caller.workspace_id)
+        room_id = location.stream.id if location.stream.type == "room" else None
+        await self._engine(asked, engines.HEARTBEAT, room_id)
+        question = {"workspace_id": caller.workspace_id, "run_id": run_id, "claim_token": _token(asked.body)}
+        return await self._ask(subjects.ENGINE_HEARTBEAT, question, 0, caller.instance)
+
+    async def release(self, asked: Asked) -> Answer:
+        """``POST /v1/runs/{run_id}/lease/release``: an ordinary append, which the engine service learns of like any."""
+        caller, (run_id,) = asked.caller, asked.ids
+        location = await self._commands.location(("run", run_id), caller.workspace_id)
+        room_id = location.stream.id if location.stream.type == "room" else None
+        engine = await self._engine(asked, engines.RELEASE, room_id)
+        if engine is not None:
+            caller = caller._replace(actor=engine.actor, engine=engine)
+        elif asked.body.actor_id is not None:
+            caller = caller._replace(claimed_type=asked.body.actor_type or "service", claimed_id=asked.body.actor_id)
+        kind = self._commands.service_types["run.release"]
+        given: dict[str, Any] = {"claim_token": _token(asked.body)}
+        if asked.body.correlation_id is not None:
+            given["correlation_id"] = asked.body.correlation_id
+        return await self._commands.execute(kind, caller, given, run_id, asked.size)
+
+    async def _engine(self, asked: Asked, action: str, room_id: str | None) -> engines.VerifiedEngine | None:
+        body: EngineBody = asked.body
+        workspace_id = asked.caller.workspace_id
+        return await self._access.engine(
+            asked.identity, workspace_id, body.engine_id, body.engine_token, action, room_id
+        )
+
+    async def _ask(self, subject: str, question: Mapping[str, Any], wait_s: float, instance: str) -> Answer:
+        """Raises TryLater: ``engine_unavailable`` when nobody answers."""
+        if not self._client.is_connected:
+            raise _away()
+        try:
+            reply = await self._client.request(subject, orjson.dumps(question), timeout=wait_s + ANSWER_S)
+            answer = orjson.loads(reply.data)
+        except (nats.errors.Error, TimeoutError, asyncio.InvalidStateError, orjson.JSONDecodeError) as error:
+            raise _away() from error
+        if answer["status"] == 503:
+            raise TryLater(answer["error"], answer["detail"])
+        if answer["status"] >= 400:
+            return problem.answer(_refusal(answer), instance)
+        return Answer(answer["status"], orjson.dumps(answer["body"]), replayed=answer.get("replayed", False))
+
+
+_NOTHING: Final = b'{"claimed":false'
+
+
+def _claimer(caller: Caller, body: ClaimRun, engine: engines.VerifiedEngine | None) -> Actor:
+    """Who claims. Raises Unauthorized: ``missing_engine_token`` when nothing says."""
+    if engine is not None:
+        return engine.actor
+    name = body.actor_id or caller.claimed_id
+    if name is None:
+        raise engines.missing_token()
+    return principals.actor(caller.workspace_id, body.actor_type or "service", name)
+
+
+def _request_key(asked: Asked, actor: Actor) -> RequestKey | None:
+    caller = asked.caller
+    if caller.idempotency_key is None:
+        return None
+    scope = f"{actor.principal_id} {caller.origin}"
+    fingerprint = hashlib.sha256(canonical(asked.raw)).digest()
+    return RequestKey(caller.workspace_id, scope, checked(caller.idempotency_key), fingerprint)
+
+
+def _token(body: Heartbeat) -> str:
+    if body.claim_token is None:
+        raise Invalid("missing_claim_token", "claim_token is required: the one that the claim answered.")
+    return body.claim_token
+
+
+def _refusal(answer: Mapping[str, Any]) -> DomainError:
+    extra = {name: value for name, value in answer.items() if name not in ("status", "error", "detail")}
+    error = DomainError(answer["error"], answer["detail"], **extra)
+    error.status = answer["status"]
+    return error
+
+
+def _away() -> TryLater:
+    return TryLater("engine_unavailable", "The engine service cannot be reached now; try again.")
