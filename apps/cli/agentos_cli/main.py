@@ -150,6 +150,18 @@ def audit_verify(
     guarded(lambda: command.verify(data_dir, stream, workspace, json))
 
 
+@audit.command("evidence")
+def audit_evidence(
+    run: Annotated[str, typer.Argument(help="run_..., whose evidence to check.", metavar="RUN")],
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Compute a run's evidence anew, straight from the database, and hold it against the recorded one."""
+    from agentos_cli import audit_evidence as command
+
+    guarded(lambda: command.evidence(data_dir, run, json))
+
+
 @projections.command("status")
 def projections_status(data_dir: DataDirOption = None, json: JsonOption = False) -> None:
     """Show how far the projections are behind the store, and which streams are parked."""
