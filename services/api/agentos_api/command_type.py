@@ -44,6 +44,7 @@ class CommandType:
             that ``entity`` says.
         answers: member of the answer that carries the entity's id; None: the answer begins with ``ok``.
         parent: entity type of the path's parameter; ``<parent>_not_found`` when there is no such.
+        unknown: another code for that 404.
         member: of paths ``/v1/<nouns>/{id}/<nouns>/{id}/<verb>``: the body's member that the second id is.
         home: of paths without parameter: the entity (type, id) in whose stream it lives, from the body; None: the
             workspace's stream. ``<type>_not_found`` when there is no such. It is read.
@@ -66,6 +67,7 @@ class CommandType:
     prefix: str | None = None
     answers: str | None = None
     parent: str | None = None
+    unknown: str | None = None
     member: str | None = None
     home: Callable[[Any], Reference | None] | None = None
     opens_stream: bool = False

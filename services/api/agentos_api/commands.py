@@ -245,7 +245,8 @@ class Commands:
         kind, entity_id = reference
         location = self._locator.known(entity_id) or await self._locator.find(entity_id)
         if location is None or location.entity_type != kind or location.workspace_id != workspace_id:
-            raise NotFound(unknown or f"{kind}_not_found", f"There is no such {kind.replace('_', ' ')} in this workspace.")
+            code = unknown or f"{kind}_not_found"
+            raise NotFound(code, f"There is no such {kind.replace('_', ' ')} in this workspace.")
         return location
 
 

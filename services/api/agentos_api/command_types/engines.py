@@ -146,6 +146,7 @@ ENGINES: Final = (
         body=engines.RevokeToken,
         decide=engines.revoke_token,
         parent="engine",
+        unknown="engine_token_not_found",
         member="token_id",
         extra=_already_revoked,
         status=200,
