@@ -18,16 +18,24 @@ from agentos_api.http.calls import Call
 from agentos_api.http.edge import Edge, MethodNotAllowed, internal_error
 from agentos_api.live.sse import Streams
 from agentos_api.routes import (
+    artifacts,
     audit,
     capabilities,
     engines,
     events,
+    evidence,
+    experiments,
+    incidents,
+    lessons,
     messages,
     principals,
     rooms,
+    runs,
+    scorecards,
     search,
     system,
     threads,
+    tool_calls,
 )
 from agentos_api.services import Services
 from agentos_shared.domain.errors import DomainError, NotFound, TryLater
@@ -36,7 +44,26 @@ log = structlog.get_logger("agentos.http")
 
 ROUTERS: Final = tuple(
     module.router
-    for module in (rooms, threads, messages, search, events, audit, principals, engines, capabilities, system)
+    for module in (
+        rooms,
+        threads,
+        messages,
+        search,
+        runs,
+        tool_calls,
+        artifacts,
+        incidents,
+        evidence,
+        experiments,
+        scorecards,
+        lessons,
+        events,
+        audit,
+        principals,
+        engines,
+        capabilities,
+        system,
+    )
 )
 
 
