@@ -101,7 +101,6 @@ class ClaimRun(_EngineServiceBody):
 class ReleaseRun(_EngineServiceBody):
     """Gives a lease back: the run is queued again. Once nothing is held, nothing happens."""
 
-    attempt_no: int = Field(ge=1)
     claim_token: str = Field(min_length=1, max_length=64)
 
 
@@ -278,10 +277,10 @@ def release(command: Command[ReleaseRun], view: View) -> list[NewEvent]:
     run = known(view, command.entity_id)
     if run.lease is None:
         return []
-    if run.lease.claim_token != body.claim_token or run.lease.attempt_no != body.attempt_no:
+    if run.lease.claim_token != body.claim_token:
         raise _mismatch()
     expect_version(command, view)
-    data = {"attempt_no": body.attempt_no, "claim_token": body.claim_token, "reason": "manual_release"}
+    data = {"attempt_no": run.attempt_no, "claim_token": body.claim_token, "reason": "manual_release"}
     return [_event(command, run, "run.lease_released", data)]
 
 
