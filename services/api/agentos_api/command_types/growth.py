@@ -142,6 +142,7 @@ GROWTH: Final = (
         path="/v1/runs/{run_id}/evidence/finalize",
         body=evidence.FinalizeEvidence,
         decide=evidence.finalize,
+        answers="run_id",
         parent="run",
         reads=_evidence_reads,
         load=_ended_run,
