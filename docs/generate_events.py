@@ -8,17 +8,18 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentos_api.append import leaks
-from agentos_api.append.stream_cache import ABSENT, Entry, advance
+from agentos_api.append.stream_cache import ABSENT, Entry, advance, follow, leads_to
 from agentos_api.command_type import CommandType
 from agentos_api.command_types import COMMAND_TYPES
 from agentos_shared import dlp
 from agentos_shared.domain import principals
+from agentos_shared.domain.artifacts import Kept
 from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
 from agentos_shared.domain.decider import Command, Meta
-from agentos_shared.domain.envelope import Event, NewEvent, canonical_content, seal
+from agentos_shared.domain.envelope import Event, NewEvent, Stream, canonical_content, seal
 
 TARGET = Path(__file__).with_name("events.md")
 MOMENT = datetime(2026, 11, 24, 5, 30, 0, 123000, tzinfo=UTC)
@@ -27,12 +28,75 @@ ENTITIES = {
     "room": "room_01KAT0M8QR4N7Y2V5C1DJ9XEWB",
     "thread": "th_01KAT0MB3D6S9TQ8ZK2W7M4HRA",
     "message": "msg_01KAT0MDVX1PBC5E0G8NYJ3F6Q",
+    "run": "run_01KAT0MG7ZC4M2T9XW5BDE1HQN",
+    "failed run": "run_01KAT0MK5P8R3V6Y1SA7JNG2FT",
+    "cancelled run": "run_01KAT0MN2W9D4C7H5XE0QZB8KM",
+    "step": "step_01KAT0MQ6B1F8J3N9RT4VYC5GS",
+    "failed step": "step_01KAT0MS9H4K7M2P6WX1ZDE8AQ",
+    "tool": "tc_01KAT0MV3T8Y5C1E9GJ4N7RWBX",
+    "failed tool": "tc_01KAT0MXB6D2H9K4P8SV3ZF7QM",
+    "artifact": "art_01KAT0MZR5T1W8Y4C7E2HJ9NKB",
 }
-BODIES: Mapping[str, Mapping[str, Any]] = {
-    "room.create": {"title": "Ops desk", "topic": "night shift"},
-    "thread.create": {"title": "Disk is filling up"},
-    "message.create": {"content_md": "**/var** is at 91 %", "sender_type": "agent", "sender_id": "watcher"},
+
+
+class Example(NamedTuple):
+    """A command as the examples tell it.
+
+    Args:
+        command: name of its type.
+        on: what its path names, a key of ``ENTITIES``; by default the type's parent.
+        new: what it creates, a key of ``ENTITIES``; by default the noun of its name.
+        loaded: what would be read or drawn for it.
+    """
+
+    command: str
+    body: Mapping[str, Any]
+    on: str | None = None
+    new: str | None = None
+    loaded: Any = None
+
+
+_LEASE = {
+    "claim_token": "3f0a6f0e-6a3c-4e55-9a53-0d2b9f7f3c11",
+    "run_attempt_id": "rat_01KAT0N1YQ3V6B9D5F8HJ2MTCX",
+    "claimed_by_actor_id": "summariser",
+    "actor_principal_id": principals.actor("ws_dev", "service", "summariser").principal_id,
+    "lease_ttl_s": 30,
+    "lease_expires_at": "2026-11-24T05:30:30.123Z",
 }
+_HELD = {"attempt_no": 1, "claim_token": _LEASE["claim_token"]}
+_RUN = {"title": "Read the page", "goal": "Count its words", "tags": ["nightly"]}
+_SHA256 = "a4fd38136d8b0bd1c42ac5f0a4a1cdb1e9a5e0a0ab8d5d0f0e5a3c0a5b9d8f77"
+
+EXAMPLES: tuple[Example, ...] = (
+    Example("room.create", {"title": "Ops desk", "topic": "night shift"}),
+    Example("thread.create", {"title": "Disk is filling up"}),
+    Example("message.create", {"content_md": "**/var** is at 91 %", "sender_type": "agent", "sender_id": "watcher"}),
+    Example("run.create", {"room_id": ENTITIES["room"], **_RUN, "input": {"handler": "summarise"}}),
+    Example("run.claim", _LEASE),
+    Example("step.create", {"kind": "fetch", "force": True}),
+    Example("tool.invoke", {"tool_name": "http.get", "input": {"url": "https://example.org/"}, "force": True}),
+    Example("tool.succeed", {"output": {"status": 200}, "force": True}, on="tool"),
+    Example("tool.invoke", {"tool_name": "shell", "input": {"command": "wc"}, "force": True}, new="failed tool"),
+    Example("tool.fail", {"message": "not allowed", "force": True}, on="failed tool"),
+    Example(
+        "artifact.create",
+        {"kind": "summary", "title": "Words", "mime_type": "text/plain", "force": True},
+        loaded=Kept({"type": "text", "text": "1256 words"}, _SHA256, 10),
+    ),
+    Example("step.complete", {"output": {"words": 1256}, "force": True}),
+    Example("step.create", {"kind": "check", "force": True}, new="failed step"),
+    Example("step.fail", {"message": "too few words", "force": True}, on="failed step"),
+    Example("run.release", {"claim_token": _LEASE["claim_token"]}),
+    Example("run.claim", {**_LEASE, "claim_token": "7d1f2f0e-95f3-4a50-8a6c-6f4f3f1d2c22"}),
+    Example("run.complete", {"summary": "1256 words", "output": {"words": 1256}, "force": True}),
+    Example("run.create", {"room_id": ENTITIES["room"]}, new="failed run"),
+    Example("run.claim", _LEASE, on="failed run"),
+    Example("run.expire", _HELD, on="failed run"),
+    Example("run.fail", {"message": "boom", "error": {"code": "E1"}}, on="failed run"),
+    Example("run.create", {"room_id": ENTITIES["room"]}, new="cancelled run"),
+    Example("run.cancel", {"reason": "not needed any more"}, on="cancelled run"),
+)
 LEAK = "the key is ghp_" + "0123456789abcdefghijABCDEFGHIJ012345"
 
 #: One line for each member of the envelope; a member without one fails the generation.
@@ -46,12 +110,12 @@ ENVELOPE = {
     "mission_id": "the room's.",
     "room_id": "the room that it belongs to.",
     "thread_id": "the thread that it belongs to.",
-    "run_id": "reserved for runs.",
-    "step_id": "reserved for runs.",
+    "run_id": "the run that it belongs to.",
+    "step_id": "the step that it belongs to.",
     "actor_type": "`user`, `service` or `agent`.",
     "actor_id": "who did it. In open mode this is the caller's own claim.",
     "actor_principal_id": "UUIDv5 of workspace, type and id: the same actor has the same one, always.",
-    "zone": "`sandbox`, `supervised` or `high_stakes`; the room's.",
+    "zone": "`sandbox`, `supervised` or `high_stakes`; the room's, or a stricter one.",
     "stream_type": "`room` or `workspace`.",
     "stream_id": "the room's or the workspace's id.",
     "stream_seq": "place in the stream: from 1, without gaps.",
@@ -59,7 +123,7 @@ ENVELOPE = {
     "entity_id": "which one. All events of an entity are in one stream.",
     "entity_version": "place in the entity's life: from 1, without gaps.",
     "correlation_id": "one for all that belongs to one request, or as the caller gives it.",
-    "causation_id": "the event that led to it: the entity's last one, unless something else did.",
+    "causation_id": "the event that led to it: the entity's last one; in a run, the last of all that is in it.",
     "redaction_level": "`none`, `partial` or `full`: what is missing from `data`.",
     "contains_secrets": "whether `data` held a secret, now redacted.",
     "data": "the payload, below.",
@@ -69,11 +133,13 @@ ENVELOPE = {
 }
 
 
-class _Views:
-    """Folded entities, as a decider reads them."""
+class _History:
+    """The events so far, and the folded entities, as a decider reads them."""
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
+        self.events: list[Event] = []
+        self.told: dict[str, tuple[Event, CommandType | None]] = {}
 
     def get(self, kind: type[Any], entity_id: str) -> Any:
         state = self.entries.get(entity_id, ABSENT).state
@@ -85,38 +151,62 @@ class _Views:
     def last_event_id(self, entity_id: str) -> str | None:
         return self.entries.get(entity_id, ABSENT).last_event_id
 
-    def fold(self, event: Event) -> None:
-        self.entries[event.entity_id] = advance(self.entries.get(event.entity_id, ABSENT), event)
+    def stream_of(self, entity_id: str) -> Stream:
+        return next(event.stream for event in self.events if event.entity_id == entity_id)
+
+    def place(self, news: Sequence[NewEvent], kind: CommandType | None) -> None:
+        """Append what was decided, and note the first event of each type."""
+        for new in news:
+            before = [event for event in self.events if event.stream == new.stream]
+            leading = leads_to(new)
+            event = seal(
+                new,
+                event_id=f"019ab3c4-5d6e-7f80-9123-{len(self.events) + 1:012x}",
+                recorded_at=MOMENT,
+                stream_seq=len(before) + 1,
+                entity_version=self.version(new.entity_id) + 1,
+                causation_id=self.last_event_id(leading),
+                content=canonical_content(new.data, new.policy_context, new.model_context, new.display),
+                salt=bytes(16),
+                prev_event_hash=before[-1].event_hash if before else None,
+            )
+            self.entries[new.entity_id] = advance(self.entries.get(new.entity_id, ABSENT), event)
+            if leading != new.entity_id:
+                self.entries[leading] = follow(self.entries[leading], event)
+            self.events.append(event)
+            self.told.setdefault(event.event_type, (event, kind))
+
+    def run(self, example: Example) -> None:
+        """Decide an example and append what comes of it."""
+        kind = next(kind for kind in COMMAND_TYPES if kind.name == example.command)
+        body = kind.body.model_validate(example.body)
+        above = ENTITIES[example.on or kind.parent] if kind.parent else None
+        home = kind.home(body) if kind.home is not None else None
+        lives_with = above or (home[1] if home is not None else None)
+        if kind.prefix is not None:
+            entity_id = ENTITIES[example.new or kind.name.partition(".")[0]]
+        elif kind.entity is not None:
+            entity_id = kind.entity("ws_dev", body)
+        else:
+            assert above is not None
+            entity_id, above = above, None
+        if kind.opens_stream:
+            room_id: str | None = entity_id
+        else:
+            stream = self.stream_of(lives_with) if lives_with else Stream("workspace", "ws_dev")
+            room_id = stream.id if stream.type == "room" else None
+        command = Command(body, META, entity_id, above, room_id, example.loaded)
+        self.place(kind.decide(command, self), kind)
 
 
 def examples() -> list[tuple[Event, CommandType | None]]:
-    """One event of every type, as one room tells them, each with the command that causes it."""
-    views = _Views()
-    told: list[tuple[Event, CommandType | None]] = []
-
-    def place(news: Sequence[NewEvent], kind: CommandType | None) -> None:
-        for new in news:
-            event = seal(
-                new,
-                event_id=f"019ab3c4-5d6e-7f80-9123-{len(told) + 1:012x}",
-                recorded_at=MOMENT,
-                stream_seq=len(told) + 1,
-                entity_version=views.version(new.entity_id) + 1,
-                causation_id=views.last_event_id(new.entity_id),
-                content=canonical_content(new.data, new.policy_context, new.model_context, new.display),
-                salt=bytes(16),
-                prev_event_hash=told[-1][0].event_hash if told else None,
-            )
-            views.fold(event)
-            told.append((event, kind))
-
-    for kind in COMMAND_TYPES:
-        noun = kind.name.partition(".")[0]
-        parent = ENTITIES[kind.parent] if kind.parent else None
-        body = kind.body.model_validate(BODIES[kind.name])
-        place(kind.decide(Command(body, META, ENTITIES[noun], parent, ENTITIES["room"]), views), kind)
-    place(leaks.events_of(told[-1][0], dlp.scan({"content_md": LEAK})), None)
-    return told
+    """One event of every type, as the examples tell them, each with the command that causes it."""
+    history = _History()
+    for example in EXAMPLES:
+        history.run(example)
+    said = next(event for event in history.events if event.event_type == "message.created")
+    history.place(leaks.events_of(said, dlp.scan({"content_md": LEAK})), None)
+    return list(history.told.values())
 
 
 def text() -> str:
@@ -146,7 +236,8 @@ not know; a breaking change of a payload is a new `event_version`.
 """
 CONTEXTS = """\
 
-`GET /v1/events/{event_id}` adds `policy_context`, `model_context` and `display`, objects that are empty so far.
+`GET /v1/events/{event_id}` adds the objects `policy_context` (what a caller of a tool claims to be allowed),
+`model_context` and `display` (both empty so far).
 """
 
 
@@ -169,6 +260,8 @@ def _overview(told: Sequence[tuple[Event, CommandType | None]]) -> Iterator[str]
 def _cause(kind: CommandType | None) -> str:
     if kind is None:
         return "the secret scanner, in the append itself"
+    if kind.internal:
+        return f"the engine service, command `{kind.name}`"
     return f"`POST {kind.path}`, command `{kind.name}`"
 
 

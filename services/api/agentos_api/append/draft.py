@@ -10,12 +10,11 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from agentos_api.append import leaks
-from agentos_api.append.stream_cache import ABSENT, Entry, StreamCache, advance, follow
+from agentos_api.append.stream_cache import ABSENT, Entry, StreamCache, advance, follow, leads_to
 from agentos_api.append.submission import Answer, Outcome, Part, Placed, Refused, RequestKey, Submission
 from agentos_shared import dlp
 from agentos_shared.domain import ids
 from agentos_shared.domain.catalog import AGGREGATES
-from agentos_shared.domain.decider import RUN_FAMILY
 from agentos_shared.domain.envelope import SALT_BYTES, Event, NewEvent, Stream, canonical_content, seal
 from agentos_shared.domain.errors import DomainError, TooLarge
 from agentos_shared.store.reader import Head
@@ -101,17 +100,16 @@ class Draft:
         head = self._head(new.stream)
         self.workspaces[new.stream] = new.workspace_id
         _, entry = self.entries.get(new.entity_id) or (new.stream, self._entry(new.stream, new.entity_id))
-        run = run_id = None
-        if new.run_id is not None and new.run_id != new.entity_id and new.entity_type in RUN_FAMILY:
-            run_id = new.run_id
-            _, run = self.entries.get(run_id) or (new.stream, self._entry(new.stream, run_id))
+        leading, lead = new.entity_id, entry
+        if new.run_id is not None and (leading := leads_to(new)) != new.entity_id:
+            _, lead = self.entries.get(leading) or (new.stream, self._entry(new.stream, leading))
         event = seal(
             new,
             event_id=self.new_event_id(),
             recorded_at=self.recorded_at,
             stream_seq=head.seq + 1,
             entity_version=entry.version + 1,
-            causation_id=entry.last_event_id if run is None else run.last_event_id,
+            causation_id=lead.last_event_id,
             content=content,
             salt=ids.random_bytes(SALT_BYTES),
             prev_event_hash=head.hash,
@@ -120,8 +118,8 @@ class Draft:
         )
         self.moved[new.stream] = Head(event.stream_seq, event.event_hash)
         self.entries[new.entity_id] = (new.stream, advance(entry, event))
-        if run is not None and run_id is not None:
-            self.entries[run_id] = (new.stream, follow(run, event))
+        if leading != new.entity_id:
+            self.entries[leading] = (new.stream, follow(lead, event))
         return event
 
     def knows(self, submission: Submission) -> bool:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from agentos_shared.domain.catalog import AGGREGATES
-from agentos_shared.domain.envelope import Event, Stream
+from agentos_shared.domain.decider import RUN_FAMILY
+from agentos_shared.domain.envelope import Event, NewEvent, Stream
 from agentos_shared.store.reader import Head
 
 MAX_STREAMS: Final = 20_000
@@ -42,6 +43,11 @@ def advance(entry: Entry, event: Event) -> Entry:
     aggregate = AGGREGATES.get(event.entity_type)
     state = entry.state if aggregate is None else aggregate.evolve(entry.state, event)
     return Entry(event.entity_version, event.event_id, state, event.stream_seq)
+
+
+def leads_to(new: NewEvent) -> str:
+    """The entity whose last event leads to this one: a run, of whatever is inside it; else the event's own."""
+    return new.run_id if new.run_id is not None and new.entity_type in RUN_FAMILY else new.entity_id
 
 
 def follow(entry: Entry, event: Event) -> Entry:
