@@ -300,3 +300,77 @@ def test_without_nats_every_check_asks_the_store(start_api: StartApi, mortal_nat
             assert act(there, credentials(made))[0] == 201
             here.post(f"/v1/engines/{token['engine_id']}/tokens/{token['token_id']}/revoke", json={})
             assert act(there, credentials(made)) == (401, "engine_token_expired"), "counts from the answer on"
+
+
+def ingest(client: httpx.Client, events: list[Any], headers: dict[str, str], **members: Any) -> httpx.Response:
+    body = {"schema_version": "2.1", "events": events, **members}
+    return client.post("/v1/engines/evidence/ingest", json=body, headers=headers)
+
+
+BUILD = {
+    "event_id": "ci-1",
+    "event_type": "build.finished",
+    "occurred_at": "2026-11-20T10:00:00Z",
+    "data": {"ok": True},
+}
+
+
+def test_evidence_is_taken_once_by_its_own_id(client: httpx.Client) -> None:
+    made = register(client, scopes={"action_types": ["evidence.ingest"]})
+    headers = credentials(made)
+    leak = {"event_id": "ci-2", "event_type": "log", "text": "ghp_" + "a1B2" * 9}
+    answer = ingest(client, [BUILD, leak, BUILD, {**BUILD, "data": {}}, {"event_type": "x"}, 7], headers)
+    assert answer.status_code == 200
+    told = answer.json()
+    assert (told["schema_version"], told["accepted"], told["deduped"], told["rejected"]) == ("2.1", 2, 1, 3)
+    assert told["warnings"] == [{"index": 1, "code": "secret_redacted"}]
+    assert [(result["index"], result["status"], result["reason_code"]) for result in told["results"]] == [
+        (0, "accepted", None),
+        (1, "accepted", None),
+        (2, "deduped", None),
+        (3, "rejected", "event_id_reused"),
+        (4, "rejected", "missing_event_id"),
+        (5, "rejected", "invalid_event"),
+    ]
+    body = {"engine_id": headers["x-engine-id"], "engine_token": headers["x-engine-token"]}
+    assert ingest(client, [BUILD], {}, **body).json()["deduped"] == 1
+    stored_events = client.get("/v1/events", params={"event_type": "engine.evidence.ingested"}).json()["events"]
+    assert len(stored_events) == 2
+    first = stored_events[0]
+    assert (first["stream_type"], first["actor_type"], first["actor_id"]) == ("workspace", "service", "summariser")
+    assert first["occurred_at"] == "2026-11-20T10:00:00.000Z"
+    assert (first["data"]["engine_id"], first["data"]["source_event_id"], first["data"]["event"]) == (
+        headers["x-engine-id"],
+        "ci-1",
+        BUILD,
+    )
+
+
+def test_refusals_of_ingestion(client: httpx.Client) -> None:
+    good = credentials(register(client, scopes={"action_types": ["evidence.ingest"]}))
+    plain = credentials(register(client))
+
+    def code(answer: httpx.Response) -> tuple[int, str]:
+        return answer.status_code, answer.json()["error"]
+
+    assert code(ingest(client, [], {})) == (401, "missing_engine_token")
+    assert code(ingest(client, [], {}, engine_id="eng_none")) == (401, "missing_engine_token")
+    assert code(ingest(client, [], {}, engine_id="eng_none", engine_token="x")) == (401, "engine_token_invalid")
+    assert code(ingest(client, [], plain)) == (403, "engine_action_not_allowed")
+    assert code(ingest(client, [BUILD] * 101, good)) == (400, "invalid_events")
+    assert code(ingest(client, [], good, schema_version="9")) == (400, "invalid_schema_version")
+    assert code(ingest(client, [], good, schema_version="")) == (400, "missing_schema_version")
+    assert code(ingest(client, [], good, extra=1)) == (400, "unknown_field")
+    assert ingest(client, [], good).json()["results"] == []
+
+
+def test_a_repeated_ingestion_with_one_key_gets_the_first_answer(client: httpx.Client) -> None:
+    good = credentials(register(client, scopes={"action_types": ["evidence.ingest"]})) | {"idempotency-key": "k"}
+    first, again = ingest(client, [BUILD], good), ingest(client, [BUILD], good)
+    assert (first.json()["accepted"], again.content, again.headers["idempotency-replayed"]) == (
+        1,
+        first.content,
+        "true",
+    )
+    other = ingest(client, [], good)
+    assert (other.status_code, other.json()["error"]) == (422, "idempotency_key_reused")

@@ -132,6 +132,30 @@ class Commands:
         key = self._key(caller, body)
         return await (run() if key is None else self._gate.run(key, run))
 
+    async def execute_each(
+        self,
+        kind: CommandType,
+        caller: Caller,
+        bodies: Sequence[Any],
+        request: Any,
+        size: int,
+        render: Callable[[Sequence[Outcome]], Answer],
+    ) -> Answer:
+        """Run one kind of command for each of some bodies, in order; each succeeds or fails by itself.
+
+        Args:
+            request: the whole request's body, for its idempotency key.
+            render: makes the answer from the outcomes, or from one refusal when the key was used before.
+        """
+
+        async def run() -> Answer:
+            parts = [await self._prepare(kind, caller, body, None) for body in bodies]
+            return await self._submit(parts, caller, key, size, render)
+
+        self._require_space()
+        key = self._key(caller, request)
+        return await (run() if key is None else self._gate.run(key, run))
+
     async def _submit_atomic(
         self,
         parts: list[Part | Refused],

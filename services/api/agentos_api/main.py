@@ -21,6 +21,7 @@ from agentos_api.command_type import Reader
 from agentos_api.command_types import COMMAND_TYPES
 from agentos_api.commands import Commands
 from agentos_api.disk import DiskWatch
+from agentos_api.evidence_ingest import Ingest
 from agentos_api.http import app
 from agentos_api.http.access import Access
 from agentos_api.http.protocol import Protocol
@@ -92,7 +93,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     await parts.start()
     server = _Server(
         uvicorn.Config(
-            app.build(services, commands, access, desk.calls),
+            app.build(services, commands, access, (*desk.calls, Ingest(access, commands).call)),
             host=settings.host,
             port=settings.port,
             http=Protocol,

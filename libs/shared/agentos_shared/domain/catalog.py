@@ -5,6 +5,7 @@ from typing import Any, Final
 from agentos_shared.domain import (
     artifacts,
     capabilities,
+    engine_evidence,
     engines,
     evidence,
     experiments,
@@ -38,6 +39,7 @@ AGGREGATES: Final[dict[str, Aggregate[Any]]] = {
     "principal": Aggregate(principals.Principal, principals.evolve),
     "engine": Aggregate(engines.Engine, engines.evolve),
     "capability": Aggregate(capabilities.Capability, capabilities.evolve),
+    "engine_evidence": Aggregate(engine_evidence.Evidence, engine_evidence.evolve, kept=False),
 }
 
 #: By ``event_type``: the ``entity_type`` that it belongs to.
@@ -76,6 +78,7 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "engine.token.issued": "engine",
     "engine.token.revoked": "engine",
     "engine.deactivated": "engine",
+    "engine.evidence.ingested": "engine_evidence",
     "agent.capability.granted": "capability",
     "agent.capability.revoked": "capability",
     "event.redacted": "event",

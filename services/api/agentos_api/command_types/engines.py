@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from agentos_api.append.locator import Location
 from agentos_api.command_type import CommandType, Reader
-from agentos_shared.domain import capabilities, engines, ids, principals
+from agentos_shared.domain import capabilities, engine_evidence, engines, ids, principals
 from agentos_shared.domain.capabilities import RevokeCapability
 from agentos_shared.domain.decider import Command, View
 from agentos_shared.domain.engines import Engine, NewToken, RegisterEngine
@@ -168,5 +168,13 @@ ENGINES: Final = (
         entity=_capability_of,
         extra=_already_revoked,
         status=200,
+    ),
+    CommandType(
+        name="engine_evidence.ingest",
+        path="",
+        body=engine_evidence.IngestEvidence,
+        decide=engine_evidence.ingest,
+        entity=engine_evidence.evidence_id,
+        internal=True,
     ),
 )
