@@ -1,4 +1,7 @@
-"""Lists of what happened one after the other, oldest first, with optional filters that an index serves each."""
+"""Lists of what happened one after the other, oldest first, with optional filters that an index serves each.
+
+The list of one run or step waits, as the read of one entity does, until it is as new as the store.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -45,19 +48,15 @@ class OldestFirst:
         places = {column: f"${_FIRST_FILTER + number}" for number, column in enumerate(filters)}
         conditions = "".join(f" and ({at}::text is null or {column} = {at})" for column, at in places.items())
 
-        def statement(served: str) -> str:
-            return SQL["page"].format(
-                columns=", ".join(columns),
-                table=table,
-                served=served,
-                time=time,
-                place=place,
-                key=key,
-                filters=conditions,
-            )
+        def statement(served: str, current: str) -> str:
+            names = {"table": table, "key": key, "time": time, "place": place, "current": current}
+            return SQL["page"].format(columns=", ".join(columns), served=served, filters=conditions, **names)
 
-        self._all = statement("workspace_id = $1")
-        self._by_filter = {column: statement(f"{column} = {at}") for column, at in places.items()}
+        self._all = statement("workspace_id = $1", "true")
+        self._by_filter = {
+            column: statement(f"{column} = {at}", current(column, at) if column in ("run_id", "step_id") else "true")
+            for column, at in places.items()
+        }
 
     def statements(self) -> dict[str, str]:
         """By the filter that serves it, or ``workspace_id``: what is asked of Postgres."""
@@ -92,6 +91,11 @@ class OldestFirst:
     def entry(self, row: Row) -> dict[str, Any]:
         """A row as JSON members."""
         return entry(row, self._columns, self._documents)
+
+
+def current(column: str, value: str) -> str:
+    """SQL: whether all that happened in a run or a step (``column``) is projected."""
+    return SQL["current"].format(column=column, value=value)
 
 
 def entry(row: Row, columns: Sequence[str], documents: Sequence[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, get_args
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from agentos_api.reads.oldest_first import entry
+from agentos_api.reads.oldest_first import current, entry
 from agentos_api.reads.paging import EARLIEST, LATEST, MAX_SEQ, Order, limit_of
 from agentos_api.reads.queries import (
     Cursor,
@@ -38,7 +38,8 @@ LISTS: Final = {
     "room_id": _LIST.replace("{served}", "room_id = $10"),
     "workspace_id": _LIST.replace("{served}", "workspace_id = $1"),
 }
-SQL: Final = {name: text.replace("{gate}", _TEXTS["gate"]) for name, text in _TEXTS.items()}
+_GATE: Final = _TEXTS["gate"].replace("{current}", current("run_id", "$2"))
+SQL: Final = {name: text.replace("{gate}", _GATE) for name, text in _TEXTS.items()}
 TOKEN: Final = "6f1d2f0e-5d0c-4e7a-9c1b-9f6c0a7d3b42"  # noqa: S105 - an example
 
 
@@ -216,7 +217,7 @@ async def list_attempts(
     cursor: Cursor = None,
     min_position: MinPosition = None,
 ) -> Response:
-    """Attempts at a run, first to last: one for each claim."""
+    """Attempts at a run, first to last, one for each claim; as new as the store is."""
     size = limit_of(limit, 50)
     position = position_of(min_position)
     after = ATTEMPTS.after(cursor)
@@ -244,7 +245,7 @@ async def list_steps(
     cursor: Cursor = None,
     min_position: MinPosition = None,
 ) -> Response:
-    """Steps of a run, oldest first."""
+    """Steps of a run, oldest first, as new as the store is."""
     size = limit_of(limit, 50)
     position = position_of(min_position)
     after = STEPS.after(cursor)

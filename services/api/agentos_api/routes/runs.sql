@@ -47,14 +47,14 @@ left join proj_runs run on run.run_id = $2 and run.workspace_id = $1
 left join eng.eng_leases_public lease on lease.run_id = run.run_id and lease.claim_token = run.claim_token
 
 -- name: gate
--- Whether the position is reached, and whether the run is known and projected.
+-- Whether the position is reached, and whether the run is known and what happened in it is projected.
 select
     $3::bigint = 0 or coalesce((select seq from proj_checkpoints where stream_type = $4 and stream_id = $5), 0) >= $3 as reached,
     exists (
         select from evt_events
         where entity_id = $2 and entity_version = 1 and entity_type = 'run' and workspace_id = $1
     ) as known,
-    exists (select from proj_runs where run_id = $2 and workspace_id = $1) as projected
+    {current} as projected
 
 -- name: list_attempts
 -- A page of a run's attempts in order, and whether the run is known and projected.
