@@ -100,10 +100,31 @@ def import_trajectory(
     data_dir: DataDirOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Import recorded agent sessions: one thread a session, each thought, action and observation a message."""
+    """Import recorded agent sessions: a thread each, with all that was said, and a run with a step for each turn."""
     from agentos_cli import import_trajectory as command
 
     guarded(lambda: command.run(files, data_dir, url, token_file, workspace, room, json))
+
+
+@app.command()
+def replay(
+    files: Annotated[list[Path], typer.Argument(help="Recorded sessions (SWE-agent's .traj).", show_default=False)],
+    room: Annotated[
+        str | None, typer.Option("--room", help="In this room instead of a new one.", show_default=False)
+    ] = None,
+    workspace: Annotated[str, typer.Option("--workspace", help="Of the room.")] = "ws_dev",
+    pace: Annotated[
+        float, typer.Option(min=0, max=100, help="1 takes as long as the recording tells, 0 no longer than needed.")
+    ] = 0,
+    url: UrlOption = None,
+    token_file: TokenFileOption = None,
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Replay recorded agent sessions: a real worker claims a run for each, and does its steps and tool calls again."""
+    from agentos_cli import replay as command
+
+    guarded(lambda: command.run(files, data_dir, url, token_file, workspace, room, pace, json))
 
 
 @app.command()

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
+import agentos
 from agentos_runtime import settings as runtime_settings
 from agentos_runtime.datadir import DataDir
 from agentos_runtime.errors import Unreachable, UsageError
@@ -44,6 +47,31 @@ def find(data_dir: Path | None, url: str | None, token_file: Path | None, worksp
         raise Unreachable(f"Nothing runs on {data.root}. Start it with `agentos up`, or name an API with --url.")
     own = token_file or (data.local_token if data.local_token.exists() else None)
     return Target(str(found["url"]), _token(own) if own else None, workspace_id)
+
+
+def client(api: Target, actor: str, retry: agentos.Retry | None = None) -> agentos.AsyncClient:
+    """A client of it, as a service of that name."""
+    return agentos.AsyncClient(
+        api.url, workspace_id=api.workspace_id, token=api.token, actor=("service", actor), retry=retry
+    )
+
+
+async def require_answer(api: Target, patience_s: float) -> None:
+    """Make sure that there is an API.
+
+    Raises:
+        Unreachable: nothing answered in time. UsageError: the URL is none.
+    """
+    try:
+        async with client(api, "agentos-cli", agentos.Retry(patience_s)) as asking:
+            await asking.request("GET", "/healthz")
+    except httpx.InvalidURL as error:
+        raise UsageError(f"{api.url} is no address of an API: {error}.") from error
+    except (agentos.Unreachable, agentos.Unavailable) as error:
+        raise Unreachable(
+            f"{api.url}: no answer for {patience_s:.0f} s ({error}). Start the stack with `agentos up`, then run the "
+            "same command again."
+        ) from error
 
 
 def _token(path: Path) -> str:

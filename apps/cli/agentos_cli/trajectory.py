@@ -1,4 +1,4 @@
-"""Recorded agent sessions in SWE-agent's ``.traj`` format, as what was said in them.
+"""Recorded agent sessions in SWE-agent's ``.traj`` format, as what was said and done in them.
 
 Reads files and nothing else. A file is JSON with ``trajectory`` (a list of turns with ``thought``, ``action`` and
 ``observation``), or with only ``history`` (the chat messages), from which the turns are told by their roles.
@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -18,7 +19,10 @@ Label = Literal["thought", "action", "observation"]
 
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 MAX_TITLE: Final = 500
+MAX_DURATION_S: Final = 10**9
 MAX_SENDER: Final = 200
+#: Outcomes that are no failure; a file may tell none.
+GOOD_OUTCOMES: Final = frozenset({"", "submitted"})
 #: Who speaks where the file does not say.
 AGENT: Final = "swe-agent"
 ENVIRONMENT: Final = "environment"
@@ -41,6 +45,22 @@ class Utterance:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """One round of a session: what the agent thought, the command it gave, and what came back.
+
+    Args:
+        number: from 1.
+        duration_s: how long the command took, where the file tells.
+    """
+
+    number: int
+    thought: str
+    command: str
+    observation: str
+    duration_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """One recorded session.
 
@@ -51,6 +71,9 @@ class Session:
         environment: what answered.
         utterances: in order; none is empty.
         empty: how many texts were empty, and so are no utterances.
+        turns: the same, round by round.
+        outcome: the file's word for it, such as ``submitted``; empty where it tells none.
+        patch: what the session handed in; empty where there is nothing.
     """
 
     path: Path
@@ -60,6 +83,14 @@ class Session:
     environment: str
     utterances: tuple[Utterance, ...]
     empty: int
+    turns: tuple[Turn, ...]
+    outcome: str
+    patch: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether the file says that the session came to a bad end."""
+        return self.outcome not in GOOD_OUTCOMES
 
 
 def read_session(path: Path) -> Session:
@@ -74,15 +105,20 @@ def read_session(path: Path) -> Session:
     if not isinstance(document, dict):
         raise BadTrajectory(f"{path}: is not a JSON object, so it is no trajectory.")
     history = _list_of(path, document, "history")
+    durations: dict[int, float] = {}
     if "trajectory" in document:
-        texts = list(_of_turns(path, _list_of(path, document, "trajectory")))
+        rounds = _list_of(path, document, "trajectory")
+        texts = list(_of_turns(path, rounds))
+        durations = _durations(rounds)
     elif "history" in document:
         texts = list(_of_history(path, history))
     else:
         raise BadTrajectory(f"{path}: has neither `trajectory` nor `history`.")
     environment = _known_text(path, "environment", document.get("environment"))
-    info = document.get("info")
-    outcome = _known_text(path, "info.exit_status", info.get("exit_status") if isinstance(info, dict) else None)
+    found = document.get("info")
+    info = found if isinstance(found, dict) else {}
+    outcome = _known_text(path, "info.exit_status", info.get("exit_status"))
+    patch = info.get("submission")
     about = ", ".join(part for part in (environment, outcome) if part)
     agents = (entry.get("agent") for entry in history if isinstance(entry, dict))
     agent = next((_known_text(path, "history.agent", name) for name in agents if name), "")
@@ -94,6 +130,9 @@ def read_session(path: Path) -> Session:
         environment=(environment or ENVIRONMENT)[:MAX_SENDER],
         utterances=tuple(text for text in texts if text.text),
         empty=sum(not text.text for text in texts),
+        turns=tuple(_turns(texts, durations)),
+        outcome=outcome,
+        patch=_storable(path, "info.submission", patch) if isinstance(patch, str) else "",
     )
 
 
@@ -147,6 +186,28 @@ def _of_history(path: Path, history: Sequence[Any]) -> Iterator[Utterance]:
             yield Utterance(turn, "observation", _text(path, turn, "observation", entry.get("content")))
 
 
+def _durations(rounds: Sequence[Any]) -> dict[int, float]:
+    """Seconds by turn, where the file has a sensible number."""
+    told = ((number, entry.get("execution_time")) for number, entry in enumerate(rounds, 1))
+    return {
+        number: round(float(seconds), 6)
+        for number, seconds in told
+        if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds < MAX_DURATION_S
+    }
+
+
+def _turns(texts: Sequence[Utterance], durations: Mapping[int, float]) -> Iterator[Turn]:
+    """Rounds in which anything was said."""
+    for number, said in groupby(texts, key=lambda utterance: utterance.turn):
+        parts: dict[Label, str] = {}
+        for utterance in said:
+            # A history may tell of several observations before the agent speaks again.
+            parts[utterance.label] = "\n".join(part for part in (parts.get(utterance.label), utterance.text) if part)
+        if any(parts.values()):
+            thought, command, observation = (parts.get(label, "") for label in _FIELDS)
+            yield Turn(number, thought, command, observation, durations.get(number))
+
+
 def _text(path: Path, turn: int, field: str, value: Any) -> str:
     """A text that an event can carry; null is the empty one, and blocks of text are one text."""
     if isinstance(value, list) and all(isinstance(block, dict) and block.get("type") == "text" for block in value):
@@ -155,20 +216,21 @@ def _text(path: Path, turn: int, field: str, value: Any) -> str:
         return ""
     if not isinstance(value, str):
         raise BadTrajectory(f"{path}: turn {turn}, {field}: is not text.")
-    fault = _fault(value)
-    if fault:
-        raise BadTrajectory(f"{path}: turn {turn}, {field}: {fault}")
-    return value
+    return _storable(path, f"turn {turn}, {field}", value)
 
 
 def _known_text(path: Path, field: str, value: Any) -> str:
     """Text about the session on one line, or the empty one."""
     if not isinstance(value, str):
         return ""
+    return " ".join(_storable(path, field, value).split())
+
+
+def _storable(path: Path, where: str, value: str) -> str:
     fault = _fault(value)
     if fault:
-        raise BadTrajectory(f"{path}: {field}: {fault}")
-    return " ".join(value.split())
+        raise BadTrajectory(f"{path}: {where}: {fault}")
+    return value
 
 
 def _fault(text: str) -> str | None:
