@@ -15,11 +15,13 @@ from agentos_api.append.stream_cache import ABSENT, Entry, advance, follow, lead
 from agentos_api.command_type import CommandType
 from agentos_api.command_types import COMMAND_TYPES
 from agentos_shared import dlp
-from agentos_shared.domain import principals
+from agentos_shared.domain import incidents, principals
 from agentos_shared.domain.artifacts import Kept
 from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
 from agentos_shared.domain.decider import Command, Meta
+from agentos_shared.domain.engines import NewToken, engine_id
 from agentos_shared.domain.envelope import Event, NewEvent, Stream, canonical_content, seal
+from agentos_shared.domain.evidence import RunEvent
 
 TARGET = Path(__file__).with_name("events.md")
 MOMENT = datetime(2026, 11, 24, 5, 30, 0, 123000, tzinfo=UTC)
@@ -36,6 +38,11 @@ ENTITIES = {
     "tool": "tc_01KAT0MV3T8Y5C1E9GJ4N7RWBX",
     "failed tool": "tc_01KAT0MXB6D2H9K4P8SV3ZF7QM",
     "artifact": "art_01KAT0MZR5T1W8Y4C7E2HJ9NKB",
+    "incident": incidents.incident_id("ws_dev", "disk:/var"),
+    "experiment": "exp_01KAT0N3C8F2K6Q1T4W9Y7ZBXE",
+    "scorecard": "scd_01KAT0N5E1H7M3R8V2X6DJ4SGP",
+    "lesson": "les_01KAT0N7G4K9P5T2W8Z1BC6HFN",
+    "engine": engine_id("ws_dev", "summariser"),
 }
 
 
@@ -46,7 +53,7 @@ class Example(NamedTuple):
         command: name of its type.
         on: what its path names, a key of ``ENTITIES``; by default the type's parent.
         new: what it creates, a key of ``ENTITIES``; by default the noun of its name.
-        loaded: what would be read or drawn for it.
+        loaded: what would be read or drawn for it, or makes it of the events so far.
     """
 
     command: str
@@ -54,6 +61,14 @@ class Example(NamedTuple):
     on: str | None = None
     new: str | None = None
     loaded: Any = None
+
+
+def _run_events(events: Sequence[Event]) -> list[RunEvent]:
+    """The events of the example's run up to its end, as its evidence takes them."""
+    fields = (
+        [getattr(event, name) for name in RunEvent._fields] for event in events if event.run_id == ENTITIES["run"]
+    )
+    return [RunEvent(*values) for values in fields]
 
 
 _LEASE = {
@@ -67,6 +82,11 @@ _LEASE = {
 _HELD = {"attempt_no": 1, "claim_token": _LEASE["claim_token"]}
 _RUN = {"title": "Read the page", "goal": "Count its words", "tags": ["nightly"]}
 _SHA256 = "a4fd38136d8b0bd1c42ac5f0a4a1cdb1e9a5e0a0ab8d5d0f0e5a3c0a5b9d8f77"
+
+_TOKENS = tuple(
+    NewToken(f"engtok_{number * 32}", f"{number * 8}-0d5c-4b7e-9d0b-9a4be2f1d3c7", "engtok_" + number * 43)
+    for number in ("1", "2")
+)
 
 EXAMPLES: tuple[Example, ...] = (
     Example("room.create", {"title": "Ops desk", "topic": "night shift"}),
@@ -96,6 +116,69 @@ EXAMPLES: tuple[Example, ...] = (
     Example("run.fail", {"message": "boom", "error": {"code": "E1"}}, on="failed run"),
     Example("run.create", {"room_id": ENTITIES["room"]}, new="cancelled run"),
     Example("run.cancel", {"reason": "not needed any more"}, on="cancelled run"),
+    Example("principal.ensure", {"actor_type": "agent", "actor_id": "watcher"}),
+    Example("engine.register", {"actor_id": "summariser", "metadata": {"host": "desk-1"}}, loaded=_TOKENS[0]),
+    Example("engine.issue_token", {"scopes": {"action_types": ["evidence.ingest"]}}, loaded=_TOKENS[1]),
+    Example(
+        "engine_evidence.ingest",
+        {
+            "engine_id": ENTITIES["engine"],
+            "event": {"event_id": "ci-4711", "event_type": "build.finished", "data": {"ok": True}},
+        },
+    ),
+    Example("engine.revoke_token", {"token_id": _TOKENS[1].token_id}),
+    Example("capability.revoke", {"token_id": _TOKENS[0].capability_token_id, "reason": "no longer needed"}),
+    Example("engine.deactivate", {"reason": "retired"}),
+)
+EXAMPLES += (
+    Example("evidence.finalize", {}, loaded=_run_events),
+    Example(
+        "incident.open",
+        {
+            "title": "Disk full",
+            "severity": "high",
+            "category": "disk",
+            "room_id": ENTITIES["room"],
+            "idempotency_key": "disk:/var",
+        },
+    ),
+    Example("incident.acknowledge", {}),
+    Example("incident.rca", {"summary": "logs were not rotated", "analysis": {"since": "2026-11-20"}}),
+    Example("incident.learning", {"note": "alert at 80 %", "tags": ["alerting"]}),
+    Example("incident.close", {"reason": "rotation is back"}),
+    Example(
+        "experiment.create",
+        {
+            "title": "Shorter prompts",
+            "hypothesis": "Half the prompt gives the same answers",
+            "budget_cap_units": 100,
+            "risk_tier": "low",
+            "success_criteria": {"quality": 0.9},
+            "stop_conditions": {"failed_runs": 3},
+            "room_id": ENTITIES["room"],
+        },
+    ),
+    Example("experiment.update", {"budget_cap_units": 150}),
+    Example("experiment.close", {"reason": "enough runs"}, loaded=0),
+    Example(
+        "scorecard.record",
+        {
+            "template_key": "answers",
+            "template_version": "1.0.0",
+            "metrics": [{"key": "quality", "value": 0.92, "weight": 3}, {"key": "speed", "value": 0.7}],
+            "run_id": ENTITIES["run"],
+            "experiment_id": ENTITIES["experiment"],
+        },
+    ),
+    Example(
+        "lesson.log",
+        {
+            "category": "evaluation",
+            "summary": "Score a run before it counts",
+            "action_items": ["add a scorecard to the template"],
+            "scorecard_id": ENTITIES["scorecard"],
+        },
+    ),
 )
 LEAK = "the key is ghp_" + "0123456789abcdefghijABCDEFGHIJ012345"
 
@@ -195,7 +278,8 @@ class _History:
         else:
             stream = self.stream_of(lives_with) if lives_with else Stream("workspace", "ws_dev")
             room_id = stream.id if stream.type == "room" else None
-        command = Command(body, META, entity_id, above, room_id, example.loaded)
+        loaded = example.loaded(self.events) if callable(example.loaded) else example.loaded
+        command = Command(body, META, entity_id, above, room_id, loaded)
         self.place(kind.decide(command, self), kind)
 
 
@@ -261,7 +345,7 @@ def _cause(kind: CommandType | None) -> str:
     if kind is None:
         return "the secret scanner, in the append itself"
     if kind.internal:
-        return f"the engine service, command `{kind.name}`"
+        return f"`POST {kind.path}`" if kind.path else f"the engine service, command `{kind.name}`"
     return f"`POST {kind.path}`, command `{kind.name}`"
 
 

@@ -171,7 +171,7 @@ ENGINES: Final = (
     ),
     CommandType(
         name="engine_evidence.ingest",
-        path="",
+        path="/v1/engines/evidence/ingest",
         body=engine_evidence.IngestEvidence,
         decide=engine_evidence.ingest,
         entity=engine_evidence.evidence_id,
