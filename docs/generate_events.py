@@ -63,12 +63,10 @@ class Example(NamedTuple):
     loaded: Any = None
 
 
-def _run_events(events: Sequence[Event]) -> list[RunEvent]:
-    """The events of the example's run up to its end, as its evidence takes them."""
-    fields = (
-        [getattr(event, name) for name in RunEvent._fields] for event in events if event.run_id == ENTITIES["run"]
-    )
-    return [RunEvent(*values) for values in fields]
+def _cancelled_run(events: Sequence[Event]) -> list[RunEvent]:
+    """A short run up to its end, as evidence takes it."""
+    run = [event for event in events if event.run_id == ENTITIES["cancelled run"]]
+    return [RunEvent(*(getattr(event, name) for name in RunEvent._fields)) for event in run]
 
 
 _LEASE = {
@@ -129,9 +127,7 @@ EXAMPLES: tuple[Example, ...] = (
     Example("engine.revoke_token", {"token_id": _TOKENS[1].token_id}),
     Example("capability.revoke", {"token_id": _TOKENS[0].capability_token_id, "reason": "no longer needed"}),
     Example("engine.deactivate", {"reason": "retired"}),
-)
-EXAMPLES += (
-    Example("evidence.finalize", {}, loaded=_run_events),
+    Example("evidence.finalize", {}, on="cancelled run", loaded=_cancelled_run),
     Example(
         "incident.open",
         {
