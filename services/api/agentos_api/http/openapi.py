@@ -41,11 +41,23 @@ _SECURITY: Final[Mapping[str, Any]] = {
         "description": "The same token, of a browser.",
     },
 }
+#: Tags of nouns whose plural takes more than an s.
+_TAGS: Final[Mapping[str, str]] = {
+    "capability": "capabilities",
+    "engine_evidence": "engines",
+    "evidence": "evidence",
+}
 _STREAM_PROBLEMS: Final = (400, 401, 403, 404, 405, 406, 431, 503)
 _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "room.create": {"title": "Ops desk", "topic": "night shift"},
     "thread.create": {"title": "Disk is filling up"},
     "message.create": {"content_md": "**/var** is at 91 %", "sender_type": "agent", "sender_id": "watcher"},
+    "principal.ensure": {"actor_type": "agent", "actor_id": "watcher"},
+    "engine.register": {"actor_id": "summariser", "token_label": "desk-1"},
+    "engine.issue_token": {"scopes": {"action_types": ["evidence.ingest"]}},
+    "engine.revoke_token": {"reason": "lost"},
+    "engine.deactivate": {"reason": "retired"},
+    "capability.revoke": {"token_id": "7f0f2a51-2f0e-4f0b-8d5e-0f7f4f3a2b1c"},
 }
 
 
@@ -126,8 +138,8 @@ def _command(kind: CommandType) -> dict[str, Any]:
     in_path = [name for name in (kind.parameter, kind.member) if name is not None]
     parameters += [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in in_path]
     return {
-        "tags": [noun + "s"],
-        "summary": f"{verb.capitalize()} a {noun}",
+        "tags": [_tag(noun)],
+        "summary": f"{noun.replace('_', ' ').capitalize()}: {verb.replace('_', ' ')}",
         "operationId": f"{verb}_{noun}",
         "description": (kind.body.__doc__ or "").strip(),
         "parameters": parameters,
@@ -152,7 +164,7 @@ def _call(call: Call) -> dict[str, Any]:
     noun, verb = call.name.split(".")
     named = [part.strip("{}") for part in call.path.split("/") if part.startswith("{")]
     return {
-        "tags": [noun + "s"],
+        "tags": [_tag(noun)],
         "summary": call.summary,
         "operationId": f"{verb}_{noun}",
         "description": (call.body.__doc__ or "").strip(),
@@ -179,6 +191,10 @@ def _call(call: Call) -> dict[str, Any]:
             **_problems(tuple(_WRITE_PROBLEMS)),
         },
     }
+
+
+def _tag(noun: str) -> str:
+    return _TAGS.get(noun, noun.replace("_", " ") + "s")
 
 
 def _subject(kind: CommandType) -> dict[str, Any]:
