@@ -87,6 +87,7 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
                 "AGENTOS_PORT": str(api_port),
                 "AGENTOS_LOCAL_TOKEN_FILE": str(data.local_token),
                 "AGENTOS_DISK_PATH": str(data.root),
+                "AGENTOS_BLOB_DIR": str(data.root / "blobs"),
             },
         ),
         service_spec(

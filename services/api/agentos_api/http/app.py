@@ -18,6 +18,7 @@ from agentos_api.http.calls import Call
 from agentos_api.http.edge import Edge, MethodNotAllowed, internal_error
 from agentos_api.live.sse import Streams
 from agentos_api.routes import (
+    artifact_content,
     artifacts,
     audit,
     capabilities,
@@ -52,6 +53,7 @@ ROUTERS: Final = tuple(
         runs,
         tool_calls,
         artifacts,
+        artifact_content,
         incidents,
         evidence,
         experiments,
