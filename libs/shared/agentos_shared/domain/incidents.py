@@ -102,11 +102,6 @@ def incident_id(workspace_id: str, key: str) -> str:
     return ids.derived_id(ids.INCIDENT, workspace_id, key)
 
 
-def failed_run_key(workspace_id: str, run_id: str) -> str:
-    """The key of the incident that a failed run opens."""
-    return f"incident:run_failed:{workspace_id}:{run_id}"
-
-
 def open_incident(command: Command[OpenIncident], view: View) -> list[NewEvent]:
     """``incident.opened``; nothing when the key has opened it already.
 
