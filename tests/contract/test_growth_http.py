@@ -417,3 +417,27 @@ def test_the_same_commands_go_in_bulk(client: httpx.Client, room: str) -> None:
     assert [result["status"] for result in results[:2]] == [201, 200]
     assert results[2]["evidence"]["run_id"] == run
     assert results[3]["lesson_id"].startswith("les_")
+
+
+def test_a_run_that_ends_gets_its_evidence_by_itself(client: httpx.Client, room: str) -> None:
+    run = done(client, room)
+    evidence = read(client, f"/v1/runs/{run}/evidence")["evidence"]  # asked at once, it waits
+    assert (evidence["run_id"], evidence["run_status"]) == (run, "succeeded")
+
+
+def test_a_failed_run_opens_an_incident_that_is_listed(client: httpx.Client, workspace: str, room: str) -> None:
+    run = done(client, room, "fail")
+
+    def found() -> list[dict[str, Any]]:
+        return list(read(client, "/v1/incidents", room_id=room)["incidents"])
+
+    wait_until(lambda: found() != [], 10)
+    (row,) = found()
+    assert (row["run_id"], row["category"], row["severity"], row["title"]) == (
+        run,
+        "run_failed",
+        "high",
+        "Run failed triage",
+    )
+    same = {"title": "again", "run_id": run, "idempotency_key": f"incident:run_failed:{workspace}:{run}"}
+    assert make(client, "/v1/incidents", same, 200)["incident_id"] == row["incident_id"]
