@@ -3,12 +3,10 @@
 import re
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import pytest
 
-from agentos_api.reads.paging import EARLIEST
 from agentos_api.reads.queries import Reader
 from agentos_api.reads.waiting import Projected
 from agentos_api.routes import events
@@ -26,7 +24,9 @@ NOTHING: dict[str, Any] = {
     "event_types": None,
     "subject_agent_id": None,
     "subject_principal_id": None,
+    "after": None,
     "before": None,
+    "direction": "asc",
 }
 
 
@@ -53,16 +53,19 @@ class Explaining(Reader):
         ),
         ({"event_types": ["a", "b"]}, {"evt_events_type", "evt_events_event_id"}),
         ({"before": datetime(2026, 1, 1, tzinfo=UTC)}, {"evt_events_type", "evt_events_event_id"}),
+        ({"after": datetime(2026, 1, 1, tzinfo=UTC)}, {"evt_events_type", "evt_events_event_id"}),
         ({}, {"evt_events_type", "evt_events_event_id"}),
     ],
 )
-async def test_a_filter_is_served_by_its_index(postgres: Postgres, asked: dict[str, Any], indexes: set[str]) -> None:
+@pytest.mark.parametrize("direction", events.ORDERS)
+async def test_a_filter_is_served_by_its_index(
+    postgres: Postgres, direction: str, asked: dict[str, Any], indexes: set[str]
+) -> None:
     # An empty table is scanned faster than any index, so that has to be forbidden to see what the planner could use.
     forbidden = {"enable_seqscan": "off", "plan_cache_mode": "force_custom_plan"}
     async with asyncpg.create_pool(postgres.api_url, min_size=1, max_size=1, server_settings=forbidden) as pool:
-        filters = events.Filters(**NOTHING | asked)
-        after = (0,) if filters.is_one_stream else (EARLIEST, UUID(int=0))
-        rows = await events.find(Explaining(pool, Projected(), "ws"), filters, after, 101)
+        filters = events.Filters(**NOTHING | asked | {"direction": direction})
+        rows = await events.find(Explaining(pool, Projected(), "ws"), filters, filters.order.start, 101)
     plan = "\n".join(row[0] for row in rows)
     assert "Seq Scan on evt_events" not in plan, plan
     assert set(re.findall(r"(?:using|Bitmap Index Scan on) (evt_events_\w+)", plan)) == indexes, plan

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from agentos_api.reads.paging import EARLIEST, MAX_SEQ, Key, Order, limit_of, seq_of, time_of
+from agentos_api.reads.paging import EARLIEST, LATEST, MAX_SEQ, Key, Order, limit_of, seq_of, time_of
 from agentos_api.reads.queries import Cursor, Limit, Reader, Row, answer, problems, reader_of, storable
 from agentos_shared.domain.errors import Invalid, NotFound
 from agentos_shared.store import statements
@@ -19,16 +19,26 @@ router = APIRouter(tags=["events"])
 
 STREAM_TYPES: Final = ("room", "thread", "workspace")
 MAX_EVENT_TYPES: Final = 20
-BY_TIME: Final = Order("events", (EARLIEST, UUID(int=0)))
-BY_STREAM: Final = Order("stream", (0,))
+ORDERS: Final = ("asc", "desc")
+#: Sort before and after every id.
+FIRST_ID: Final = UUID(int=0)
+LAST_ID: Final = UUID(int=2**128 - 1)
+#: By direction: how pages are ordered, and so where the first one begins. A cursor goes on in its own direction only.
+BY_TIME: Final = {
+    "asc": Order("events", (EARLIEST, FIRST_ID)),
+    "desc": Order("events_desc", (LATEST, LAST_ID)),
+}
+BY_STREAM: Final = {"asc": Order("stream", (0,)), "desc": Order("stream_desc", (MAX_SEQ,))}
 
 _TEXTS: Final = statements.load("agentos_api.routes", "events.sql")
 
 
-def _statement(name: str, column: str = "", value: str = "") -> str:
-    """A statement with its fragments filled in; all of them stand in the .sql file or in the table below."""
+def _statement(name: str, column: str = "", value: str = "") -> dict[str, str]:
+    """A statement with its fragments filled in, by direction; all of them stand in the .sql file or the table below."""
     text = _TEXTS[name].replace("{column}", column).replace("{value}", value)
-    return text.replace("{columns}", _TEXTS["columns"]).replace("{filters}", _TEXTS["filters"])
+    for fragment in ("columns", "filters", "between"):
+        text = text.replace(f"{{{fragment}}}", _TEXTS[fragment])
+    return {direction: text.replace("{direction}", direction) for direction in ORDERS}
 
 
 #: Filters with an index of their own, the most selective first.
@@ -39,7 +49,8 @@ _BY_COLUMN: Final = {
     "subject_agent_id": _statement("by_column", "data ->> 'agent_id'", "$8"),
     "thread_id": _statement("by_column", "thread_id", "$3"),
 }
-_SQL: Final = {name: _statement(name) for name in ("by_stream", "by_principal", "by_types", "by_event_id")}
+_SQL: Final = {name: _statement(name) for name in ("by_stream", "by_principal", "by_types")}
+_BY_EVENT_ID: Final = _TEXTS["by_event_id"].replace("{columns}", _TEXTS["columns"])
 
 
 class Event(BaseModel):
@@ -112,7 +123,14 @@ class Filters:
     event_types: list[str] | None
     subject_agent_id: str | None
     subject_principal_id: str | None
+    after: datetime | None
     before: datetime | None
+    direction: str
+
+    @property
+    def order(self) -> Order:
+        """How the page is ordered."""
+        return (BY_STREAM if self.is_one_stream else BY_TIME)[self.direction]
 
     @property
     def is_one_stream(self) -> bool:
@@ -179,6 +197,16 @@ BeforeRecordedAt = Annotated[
     Query(description="Only events recorded before this time."),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
+AfterRecordedAt = Annotated[
+    str | None,
+    Query(description="Only events recorded after this time."),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+Direction = Annotated[
+    str | None,
+    Query(description="`asc` (the default): oldest first. `desc`: newest first."),
+    WithJsonSchema({"type": "string", "enum": list(ORDERS), "default": "asc"}),
+]
 
 
 def filters_of(
@@ -194,14 +222,18 @@ def filters_of(
     event_types: EventTypes = None,
     subject_agent_id: SubjectAgent = None,
     subject_principal_id: SubjectPrincipal = None,
+    after_recorded_at: AfterRecordedAt = None,
     before_recorded_at: BeforeRecordedAt = None,
+    order: Direction = None,
 ) -> Filters:
     """The filters of a request. An empty one, and an unknown stream type, count as absent.
 
     Raises:
         Invalid: ``stream_type_and_stream_id_required_together``, ``invalid_from_seq``, ``invalid_event_types``,
-            ``invalid_before_recorded_at``.
+            ``invalid_after_recorded_at``, ``invalid_before_recorded_at``, ``invalid_order``.
     """
+    if order and order not in ORDERS:
+        raise Invalid("invalid_order", "order is asc (oldest first) or desc (newest first).")
     known_type = stream_type if stream_type in STREAM_TYPES else None
     if (known_type is None) != (not stream_id):
         raise Invalid(
@@ -220,7 +252,9 @@ def filters_of(
         event_types=_types(event_type, event_types),
         subject_agent_id=subject_agent_id or None,
         subject_principal_id=subject_principal_id or None,
+        after=time_of(after_recorded_at, "invalid_after_recorded_at") if after_recorded_at else None,
         before=time_of(before_recorded_at, "invalid_before_recorded_at") if before_recorded_at else None,
+        direction=order or "asc",
     )
 
 
@@ -240,7 +274,7 @@ def _types(one: str | None, several: list[str] | None) -> list[str] | None:
     responses=problems(
         None,
         "stream_type_and_stream_id_required_together, invalid_from_seq, invalid_event_types, "
-        "invalid_before_recorded_at, invalid_limit, invalid_cursor",
+        "invalid_after_recorded_at, invalid_before_recorded_at, invalid_order, invalid_limit, invalid_cursor",
     ),
     summary="Query events",
 )
@@ -252,10 +286,9 @@ async def list_events(
 ) -> Response:
     """Events that pass all filters: those of one stream or room in stream order, others by (recorded_at, event_id)."""
     size = limit_of(limit, 100)
-    order = BY_STREAM if filters.is_one_stream else BY_TIME
-    after = order.after(cursor)
-    rows = await find(reader_of(request), filters, after, size + 1) if filters.can_match() else ()
-    shown, next_cursor = order.page(rows, size, _place if filters.is_one_stream else _time)
+    place = filters.order.after(cursor)
+    rows = await find(reader_of(request), filters, place, size + 1) if filters.can_match() else ()
+    shown, next_cursor = filters.order.page(rows, size, _place if filters.is_one_stream else _time)
     return answer(
         {
             "events": [event_of(row).envelope() for row in shown],
@@ -273,23 +306,18 @@ async def list_events(
 async def get_event(request: Request, event_id: str) -> Response:
     """One event in full."""
     reader = reader_of(request)
-    rows = await reader.fetch(_SQL["by_event_id"], known, reader.workspace_id) if (known := _uuid(event_id)) else ()
+    rows = await reader.fetch(_BY_EVENT_ID, known, reader.workspace_id) if (known := _uuid(event_id)) else ()
     if not rows:
         raise NotFound("event_not_found", "There is no such event in this workspace.")
     return answer({"event": event_of(rows[0]).envelope(detail=True)})
 
 
-async def find(reader: Reader, filters: Filters, after: Key, limit: int) -> Sequence[Row]:
-    """Events after a key, by the statement of the most selective filter."""
+async def find(reader: Reader, filters: Filters, place: Key, limit: int) -> Sequence[Row]:
+    """Events beyond a place in the order, by the statement of the most selective filter."""
+    way = filters.direction
     if filters.only_types():
-        return await reader.fetch(
-            _SQL["by_types"],
-            reader.workspace_id,
-            filters.event_types,
-            filters.before,
-            *after,
-            limit,
-        )
+        bounds = _times(filters, place)
+        return await reader.fetch(_SQL["by_types"][way], reader.workspace_id, filters.event_types, *bounds, limit)
     passed = (
         reader.workspace_id,
         filters.room_id,
@@ -300,19 +328,22 @@ async def find(reader: Reader, filters: Filters, after: Key, limit: int) -> Sequ
         filters.event_types,
         filters.subject_agent_id,
         filters.subject_principal_id,
-        filters.before,
         limit,
     )
     if filters.is_one_stream:
         stream = (filters.stream_type or "room", filters.stream_id or filters.room_id)
-        return await reader.fetch(
-            _SQL["by_stream"],
-            *passed,
-            *stream,
-            max(filters.from_seq, cast("int", after[0])),
-        )
+        seq = cast("int", place[0])
+        seqs = (max(filters.from_seq, seq), MAX_SEQ) if way == "asc" else (filters.from_seq, seq)
+        return await reader.fetch(_SQL["by_stream"][way], *passed, *stream, *seqs, filters.after, filters.before)
     served = (statement for column, statement in _BY_COLUMN.items() if getattr(filters, column) is not None)
-    return await reader.fetch(next(served, _SQL["by_principal"]), *passed, *after)
+    return await reader.fetch(next(served, _SQL["by_principal"])[way], *passed, *_times(filters, place))
+
+
+def _times(filters: Filters, place: Key) -> Key:
+    """The keys between which a page lies, both exclusive: the times asked for, narrowed by where the last one ended."""
+    low: Key = (EARLIEST if filters.after is None else filters.after, LAST_ID if filters.after else FIRST_ID)
+    high: Key = (LATEST if filters.before is None else filters.before, FIRST_ID if filters.before else LAST_ID)
+    return (*max(low, place), *high) if filters.direction == "asc" else (*low, *min(high, place))
 
 
 def _place(row: Row) -> Key:

@@ -18,51 +18,61 @@ and ($8::text is null or data ->> 'agent_id' = $8)
 and (
     $9::text is null or actor_principal_id = $9 or data ->> 'principal_id' = $9 or data ->> 'issued_to_principal_id' = $9
 )
-and ($10::timestamptz is null or recorded_at < $10)
 
 -- name: by_stream
 -- A page of one stream, in stream order.
 select {columns} from evt_events
-where stream_type = $12 and stream_id = $13 and stream_seq > $14 and {filters}
-order by stream_seq
-limit $11
+where
+    stream_type = $11
+    and stream_id = $12
+    and stream_seq > $13
+    and stream_seq < $14
+    and ($15::timestamptz is null or recorded_at > $15)
+    and ($16::timestamptz is null or recorded_at < $16)
+    and {filters}
+order by stream_seq {direction}
+limit $10
+
+-- name: between
+-- The times that were asked for, and the place where the page before ended.
+(recorded_at, event_id) > ($11::timestamptz, $12::uuid) and (recorded_at, event_id) < ($13::timestamptz, $14::uuid)
 
 -- name: by_column
 -- A page of the events with one value in one indexed column, in order of time.
 select {columns} from evt_events
-where {column} = {value} and (recorded_at, event_id) > ($12::timestamptz, $13::uuid) and {filters}
-order by recorded_at, event_id
-limit $11
+where {column} = {value} and {between} and {filters}
+order by recorded_at {direction}, event_id {direction}
+limit $10
 
 -- name: by_principal
 -- A page of what a principal did and what was done to it, in order of time: a merge of three short index scans.
 with found as (
     (
         select recorded_at, event_id from evt_events
-        where actor_principal_id = $9 and (recorded_at, event_id) > ($12::timestamptz, $13::uuid) and {filters}
-        order by recorded_at, event_id
-        limit $11
+        where actor_principal_id = $9 and {between} and {filters}
+        order by recorded_at {direction}, event_id {direction}
+        limit $10
     )
     union
     (
         select recorded_at, event_id from evt_events
-        where data ->> 'principal_id' = $9 and (recorded_at, event_id) > ($12::timestamptz, $13::uuid) and {filters}
-        order by recorded_at, event_id
-        limit $11
+        where data ->> 'principal_id' = $9 and {between} and {filters}
+        order by recorded_at {direction}, event_id {direction}
+        limit $10
     )
     union
     (
         select recorded_at, event_id from evt_events
-        where data ->> 'issued_to_principal_id' = $9 and (recorded_at, event_id) > ($12::timestamptz, $13::uuid) and {filters}
-        order by recorded_at, event_id
-        limit $11
+        where data ->> 'issued_to_principal_id' = $9 and {between} and {filters}
+        order by recorded_at {direction}, event_id {direction}
+        limit $10
     )
-    order by recorded_at, event_id
-    limit $11
+    order by recorded_at {direction}, event_id {direction}
+    limit $10
 )
 select {columns} from evt_events
 where event_id = any (array(select event_id from found)) -- an array, so that no plan can join the whole store to it
-order by recorded_at, event_id
+order by recorded_at {direction}, event_id {direction}
 
 -- name: by_types
 -- A page of a workspace's events of some types ($2; null: of all it has), in order of time: a merge of one short index scan
@@ -96,17 +106,17 @@ found as (
         where
             workspace_id = $1
             and event_type = kind.event_type
-            and (recorded_at, event_id) > ($4::timestamptz, $5::uuid)
-            and ($3::timestamptz is null or recorded_at < $3)
-        order by recorded_at, event_id
-        limit $6
+            and (recorded_at, event_id) > ($3::timestamptz, $4::uuid)
+            and (recorded_at, event_id) < ($5::timestamptz, $6::uuid)
+        order by recorded_at {direction}, event_id {direction}
+        limit $7
     ) event
-    order by event.recorded_at, event.event_id
-    limit $6
+    order by event.recorded_at {direction}, event.event_id {direction}
+    limit $7
 )
 select {columns} from evt_events
 where event_id = any (array(select event_id from found)) -- an array, so that no plan can join the whole store to it
-order by recorded_at, event_id
+order by recorded_at {direction}, event_id {direction}
 
 -- name: by_event_id
 select {columns} from evt_events where event_id = $1 and workspace_id = $2
