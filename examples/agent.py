@@ -18,8 +18,11 @@ async def main(room_id: str) -> None:
     """Until it is stopped."""
     async with agentos.AsyncClient(actor=("agent", NAME)) as client:
         room = await client.rooms.get(room_id)
-        print(f"{NAME} is in {room.title!r}", flush=True)
-        async for event in client.stream_room(room_id, from_seq="latest"):
+
+        def listening(head_seq: int) -> None:
+            print(f"{NAME} is in {room.title!r}, after event {head_seq}", flush=True)
+
+        async for event in client.stream_room(room_id, from_seq="latest", on_caught_up=listening):
             if event.event_type != "message.created" or event.data["sender_type"] != "user":
                 continue
             assert event.thread_id is not None

@@ -1,6 +1,6 @@
 """The client: one object for one API and one caller."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -83,10 +83,15 @@ class AsyncClient:
         return self._connection.settings.workspace_id
 
     def stream_room(
-        self, room_id: str, *, from_seq: int | Literal["latest"] = 0, follow: bool = True
-    ) -> AsyncIterator[Event]:
+        self,
+        room_id: str,
+        *,
+        from_seq: int | Literal["latest"] = 0,
+        follow: bool = True,
+        on_caught_up: Callable[[int], None] | None = None,
+    ) -> AsyncGenerator[Event, None]:
         """Events of a room, each once and in order, over any number of reconnects; see ``events.stream_room``."""
-        return self.events.stream_room(room_id, from_seq=from_seq, follow=follow)
+        return self.events.stream_room(room_id, from_seq=from_seq, follow=follow, on_caught_up=on_caught_up)
 
     async def bulk(
         self,

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Literal
@@ -72,9 +72,14 @@ class Events:
         """One event."""
         return (await self._connection.get(f"/v1/events/{event_id}")).read(Event, "event")
 
-    async def stream_room(
-        self, room_id: str, *, from_seq: int | Literal["latest"] = 0, follow: bool = True
-    ) -> AsyncIterator[Event]:
+    def stream_room(
+        self,
+        room_id: str,
+        *,
+        from_seq: int | Literal["latest"] = 0,
+        follow: bool = True,
+        on_caught_up: Callable[[int], None] | None = None,
+    ) -> AsyncGenerator[Event, None]:
         """Events of a room: its history after ``from_seq``, then what happens, each once and in order.
 
         It reconnects by itself, for as long as it takes; only the first connection has the client's patience.
@@ -82,31 +87,41 @@ class Events:
         Args:
             from_seq: where to start, exclusive; ``latest`` shows only what comes.
             follow: go on after the history.
+            on_caught_up: called with the head's ``stream_seq`` each time that history is done: once per connection.
 
         Raises:
             NotFound: there is no such room. Unreachable: the API could not be reached at all.
         """
-        async with aclosing(self.stream_items(f"/v1/streams/rooms/{room_id}", from_seq=from_seq)) as items:
-            async for item in items:
-                if isinstance(item, Event):
-                    yield item
-                elif not follow:
-                    return
+        return self._stream(f"/v1/streams/rooms/{room_id}", from_seq, follow, on_caught_up)
 
-    async def stream_workspace(
-        self, *, from_seq: int | Literal["latest"] = 0, follow: bool = True
-    ) -> AsyncIterator[Event]:
+    def stream_workspace(
+        self,
+        *,
+        from_seq: int | Literal["latest"] = 0,
+        follow: bool = True,
+        on_caught_up: Callable[[int], None] | None = None,
+    ) -> AsyncGenerator[Event, None]:
         """The same for what belongs to no room."""
-        async with aclosing(self.stream_items("/v1/streams/workspace", from_seq=from_seq)) as items:
+        return self._stream("/v1/streams/workspace", from_seq, follow, on_caught_up)
+
+    async def _stream(
+        self,
+        path: str,
+        from_seq: int | Literal["latest"],
+        follow: bool,
+        on_caught_up: Callable[[int], None] | None,
+    ) -> AsyncGenerator[Event, None]:
+        async with aclosing(self._items(path, Cursor(from_seq))) as items:
             async for item in items:
                 if isinstance(item, Event):
                     yield item
-                elif not follow:
+                    continue
+                if on_caught_up is not None:
+                    on_caught_up(item.head_seq)
+                if not follow:
                     return
 
-    async def stream_items(self, path: str, *, from_seq: int | Literal["latest"] = 0) -> AsyncGenerator[Item, None]:
-        """Events, and a :class:`~agentos.cursor.CaughtUp` each time that history is done: once per connection."""
-        cursor = Cursor(from_seq)
+    async def _items(self, path: str, cursor: Cursor) -> AsyncGenerator[Item, None]:
         pauses = self._connection.retry.pauses()
         while True:
             failure: errors.AgentOSError | None = None

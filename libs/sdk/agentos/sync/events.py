@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import Literal
@@ -73,8 +73,13 @@ class Events:
         return (self._connection.get(f"/v1/events/{event_id}")).read(Event, "event")
 
     def stream_room(
-        self, room_id: str, *, from_seq: int | Literal["latest"] = 0, follow: bool = True
-    ) -> Iterator[Event]:
+        self,
+        room_id: str,
+        *,
+        from_seq: int | Literal["latest"] = 0,
+        follow: bool = True,
+        on_caught_up: Callable[[int], None] | None = None,
+    ) -> Generator[Event, None, None]:
         """Events of a room: its history after ``from_seq``, then what happens, each once and in order.
 
         It reconnects by itself, for as long as it takes; only the first connection has the client's patience.
@@ -82,29 +87,41 @@ class Events:
         Args:
             from_seq: where to start, exclusive; ``latest`` shows only what comes.
             follow: go on after the history.
+            on_caught_up: called with the head's ``stream_seq`` each time that history is done: once per connection.
 
         Raises:
             NotFound: there is no such room. Unreachable: the API could not be reached at all.
         """
-        with closing(self.stream_items(f"/v1/streams/rooms/{room_id}", from_seq=from_seq)) as items:
-            for item in items:
-                if isinstance(item, Event):
-                    yield item
-                elif not follow:
-                    return
+        return self._stream(f"/v1/streams/rooms/{room_id}", from_seq, follow, on_caught_up)
 
-    def stream_workspace(self, *, from_seq: int | Literal["latest"] = 0, follow: bool = True) -> Iterator[Event]:
+    def stream_workspace(
+        self,
+        *,
+        from_seq: int | Literal["latest"] = 0,
+        follow: bool = True,
+        on_caught_up: Callable[[int], None] | None = None,
+    ) -> Generator[Event, None, None]:
         """The same for what belongs to no room."""
-        with closing(self.stream_items("/v1/streams/workspace", from_seq=from_seq)) as items:
+        return self._stream("/v1/streams/workspace", from_seq, follow, on_caught_up)
+
+    def _stream(
+        self,
+        path: str,
+        from_seq: int | Literal["latest"],
+        follow: bool,
+        on_caught_up: Callable[[int], None] | None,
+    ) -> Generator[Event, None, None]:
+        with closing(self._items(path, Cursor(from_seq))) as items:
             for item in items:
                 if isinstance(item, Event):
                     yield item
-                elif not follow:
+                    continue
+                if on_caught_up is not None:
+                    on_caught_up(item.head_seq)
+                if not follow:
                     return
 
-    def stream_items(self, path: str, *, from_seq: int | Literal["latest"] = 0) -> Generator[Item, None, None]:
-        """Events, and a :class:`~agentos.cursor.CaughtUp` each time that history is done: once per connection."""
-        cursor = Cursor(from_seq)
+    def _items(self, path: str, cursor: Cursor) -> Generator[Item, None, None]:
         pauses = self._connection.retry.pauses()
         while True:
             failure: errors.AgentOSError | None = None
