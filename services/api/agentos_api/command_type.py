@@ -9,7 +9,9 @@ import asyncpg
 from agentos_api.append.locator import Location
 from agentos_api.append.submission import Extra
 from agentos_api.blobs import Blobs
+from agentos_api.reads.together import Together
 from agentos_shared.domain.decider import CommandBody, Decide
+from agentos_shared.domain.evidence import RunEvent
 
 #: (entity type, id)
 Reference: TypeAlias = tuple[str, str]
@@ -22,10 +24,12 @@ class Reader:
     Args:
         pool: the event store.
         blobs: contents that are kept beside the store.
+        ended_runs: events of runs that have ended, by run.
     """
 
     pool: "asyncpg.Pool[asyncpg.Record]"
     blobs: Blobs
+    ended_runs: Together[str, list[RunEvent]]
 
 
 Load: TypeAlias = Callable[[Reader, Location, Any], Awaitable[Any]]

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import asyncpg
@@ -29,6 +29,7 @@ from agentos_api.leases import LeaseDesk
 from agentos_api.live.history import StoreHistory
 from agentos_api.live.hub import Hub
 from agentos_api.nats_commands import NatsCommands
+from agentos_api.reads.together import Together
 from agentos_api.reads.waiting import Projected
 from agentos_api.registry.registry import Registry
 from agentos_api.relay.relay import Relay
@@ -37,10 +38,12 @@ from agentos_api.service_commands import ServiceCommands
 from agentos_api.services import Services
 from agentos_api.settings import ApiSettings
 from agentos_shared.contracts import subjects
+from agentos_shared.domain.evidence import RunEvent
 from agentos_shared.host import lifecycle, logging, metrics, telemetry
 from agentos_shared.host.health import Health, Unwell
 from agentos_shared.host.settings import load, postgres_address
-from agentos_shared.store import migrate
+from agentos_shared.store import migrate, run_events
+from agentos_shared.store.reader import Connection
 
 POOL_SIZE = 8
 DRAIN_S = 3
@@ -78,7 +81,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     locator = Locator(pool)
     disk = DiskWatch(settings.disk_path, int(settings.disk_low_mb * 1024 * 1024))
     blobs = Blobs(settings.blob_dir)
-    commands = Commands(appender, locator, COMMAND_TYPES, disk.require_space, Reader(pool, blobs))
+    commands = Commands(appender, locator, COMMAND_TYPES, disk.require_space, Reader(pool, blobs, _ended_runs(pool)))
     registry = Registry(pool, nats)
     access = Access(settings, _local_token(settings), registry)
     appender.listen(hub.on_commit)
@@ -89,7 +92,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     appender.listen(pings.on_commit)
     desk = LeaseDesk(nats, access, commands)
     await projected.subscribe(nats)
-    parts = lifecycle.Parts(relay, hub, registry, NatsCommands(nats, commands, access), ServiceCommands(nats, commands))
+    parts = lifecycle.Parts(relay, hub, registry, NatsCommands(nats, commands, access), ServiceCommands(nats, commands, registry))
     await parts.start()
     server = _Server(
         uvicorn.Config(
@@ -151,10 +154,14 @@ class _Server(uvicorn.Server):
 
 
 async def _open_pool(dsn: str) -> "asyncpg.Pool[asyncpg.Record]":
+    async def no_reset(_: Connection) -> None:
+        """Nothing here changes a session for good, so that a release need not cost a round trip."""
+
     pool = await asyncpg.create_pool(
         dsn,
         min_size=1,
         max_size=POOL_SIZE,
+        reset=no_reset,
         command_timeout=10,
         timeout=2,
         # How many rows a filter passes differs by orders of magnitude between one thread or principal and the next: a
@@ -169,6 +176,14 @@ async def _open_pool(dsn: str) -> "asyncpg.Pool[asyncpg.Record]":
         await pool.close()
         raise
     return pool
+
+
+def _ended_runs(pool: "asyncpg.Pool[asyncpg.Record]") -> Together[str, list[RunEvent]]:
+    async def read(run_ids: Sequence[str]) -> dict[str, list[RunEvent]]:
+        async with pool.acquire() as connection:
+            return await run_events.read_ended_runs(connection, run_ids)
+
+    return Together(read)
 
 
 async def _connect(settings: ApiSettings, client: Client) -> None:

@@ -34,6 +34,8 @@ log = structlog.get_logger("agentos.engine")
 
 #: Wishes that one statement serves.
 MOST: Final = 256
+#: Rounds of claims whose appends may be under way at once.
+ROUNDS: Final = 2
 #: Seconds between looks of parked claims when nothing wakes them: another process may have made a run free.
 FALLBACK_S: Final = 1.0
 #: Seconds for which a claim waits for the tables to cover the store, at a start or while Postgres is away.
@@ -87,6 +89,9 @@ class Claims:
         self._uncovered: list[Wish] = []
         self._parked: dict[str, dict[Wish, None]] = defaultdict(dict)
         self._freed: dict[str, int] = defaultdict(int)
+        # Workspaces in which the last look left somebody without a run: the tables are brought up to date first.
+        self._dry: set[str] = set()
+        self._appending = asyncio.Semaphore(ROUNDS)
         self._wake = asyncio.Event()
         self._cover = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
@@ -94,7 +99,10 @@ class Claims:
     async def claim(self, question: dict[str, Any]) -> dict[str, Any]:
         """Answer the API's question for a run: at once, or within its ``wait_s``."""
         wish = parse(question, self._clock.monotonic(), asyncio.get_running_loop().create_future())
-        self._feed([wish])
+        if wish.filter.workspace_id in self._dry:
+            self._to_cover(wish)
+        else:
+            self._feed([wish])
         try:
             return await wish.answer
         finally:
@@ -120,6 +128,9 @@ class Claims:
         """Serve what waits, round by round."""
         while True:
             await self._wake.wait()
+            # While claims are being appended, further ones gather, and then share a statement and a message.
+            async with self._appending:
+                pass
             self._wake.clear()
             wishes = [wish for wish in self._hungry if not wish.answer.done()]
             self._hungry, rest = [], wishes[MOST:]
@@ -140,14 +151,19 @@ class Claims:
         served = {wish for wish, _ in given}
         for _, pairs in groupby(given, key=lambda pair: pair[0].filter.workspace_id):
             self._start(list(pairs))
+        self._dry.difference_update(wish.filter.workspace_id for wish in served)
         for wish in wishes:
             if wish in served or wish.answer.done():
                 continue
+            self._dry.add(wish.filter.workspace_id)
             if wish.covered:
                 self._park(wish)
             else:
-                self._uncovered.append(wish)
-                self._cover.set()
+                self._to_cover(wish)
+
+    def _to_cover(self, wish: Wish) -> None:
+        self._uncovered.append(wish)
+        self._cover.set()
 
     async def _pick(self, wishes: Sequence[Wish]) -> list[Pair]:
         """Reserve runs for these wishes, in the order of the queue. What two filters both matched goes to the first."""
@@ -184,6 +200,8 @@ class Claims:
             self.freed([workspace_id for workspace_id, parked in self._parked.items() if parked])
             if len(self._freed) > 10_000:
                 self._freed.clear()
+            if len(self._dry) > 10_000:
+                self._dry.clear()
 
     # --- covering the store ------------------------------------------------------------------------------------------
 
@@ -241,7 +259,8 @@ class Claims:
     async def _finish(self, pairs: Sequence[Pair]) -> None:
         """Nobody may be left without an answer."""
         try:
-            await self._append(pairs)
+            async with self._appending:
+                await self._append(pairs)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
             log.warning("claim_broke_off", error=f"{type(error).__name__}: {error}")
             _refuse((wish for wish, _ in pairs), *AWAY)

@@ -5,6 +5,7 @@ nothing: evidence exists once per run, an incident once per key.
 """
 
 import asyncio
+import contextlib
 from typing import Any, Final
 
 import asyncpg
@@ -18,9 +19,11 @@ from agentos_shared.store import statements
 log = structlog.get_logger("agentos.engine")
 
 SQL: Final = statements.load("agentos_engine", "followups.sql")
-#: Taken together; the writer that they go to has more urgent work between them.
-MOST: Final = 64
+#: Taken together.
+MOST: Final = 250
 IDLE_S: Final = 5.0
+#: Between the beginnings of two bites: the first end of a run is dealt with at once, the next ones together.
+SPACING_S: Final = 0.2
 COMMANDS: Final = {EVIDENCE: ("evidence", "finalize"), INCIDENT: ("incident", "open")}
 
 
@@ -33,6 +36,7 @@ class Followups:
         self._clock = clock
         self._rng = rng
         self._wake = asyncio.Event()
+        self._began = float("-inf")
 
     def wake(self) -> None:
         """There are new ones."""
@@ -50,16 +54,19 @@ class Followups:
                 await self._clock.sleep(backoff.next_s())
                 continue
             backoff.reset()
-            if pause > 0:
-                try:
-                    async with asyncio.timeout(pause):
-                        await self._wake.wait()
-                except TimeoutError:
-                    continue
+            await self._sleep(pause)
+
+    async def _sleep(self, seconds: float) -> None:
+        """For so long, or until there are new ones; but bites keep a distance, in which more of them gather."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        await self._clock.sleep(max(0.0, self._began + SPACING_S - self._clock.monotonic()))
 
     async def _bite(self) -> float:
         """Some of them; the seconds until the next."""
-        rows = await self._pool.fetch(SQL["take"], MOST)
+        self._began = self._clock.monotonic()
+        rows = await self._pool.fetch(SQL["due"], MOST)
         if not rows:
             wait_s = await self._pool.fetchval(SQL["next"])
             return IDLE_S if wait_s is None else min(max(wait_s, 0.01), IDLE_S)
@@ -72,6 +79,9 @@ class Followups:
         await self._pool.execute(SQL["done"], *_keys(done))
         if refused:
             await self._pool.execute(SQL["later"], *_keys(refused))
+        if len(rows) == MOST:
+            # The writer that they go to has more urgent work: it is left alone for as long as it was kept busy.
+            await self._clock.sleep(self._clock.monotonic() - self._began)
         return 0.0
 
     async def _do(self, rows: list[asyncpg.Record]) -> list[asyncpg.Record]:

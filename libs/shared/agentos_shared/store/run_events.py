@@ -1,5 +1,6 @@
 """What the store tells of whole runs: the events that their evidence is made of, and which have not ended."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from agentos_shared.domain.envelope import Event
@@ -12,10 +13,15 @@ SQL: Final = statements.load("agentos_shared.store", "run_events.sql")
 
 async def read_ended_run(connection: Connection, run_id: str) -> list[RunEvent]:
     """A run's events up to the one that ended it, in order; none when it is unknown or has not ended."""
-    end = await connection.fetchrow(SQL["run_end"], run_id, list(ENDS))
-    if end is None:
-        return []
-    return [RunEvent(*row) for row in await connection.fetch(SQL["run_events"], run_id, *end)]
+    return (await read_ended_runs(connection, [run_id])).get(run_id, [])
+
+
+async def read_ended_runs(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[RunEvent]]:
+    """The same of several runs; one that is unknown or has not ended is absent."""
+    found: dict[str, list[RunEvent]] = {}
+    for row in await connection.fetch(SQL["run_events"], run_ids, list(ENDS)):
+        found.setdefault(row["run_id"], []).append(RunEvent(*row))
+    return found
 
 
 async def read_evidence(connection: Connection, run_id: str) -> Event | None:

@@ -1,18 +1,20 @@
--- name: run_end
--- Where the event is that ended a run; no row while it has not ended.
-select stream_type, stream_id, stream_seq from evt_events
-where entity_id = $1 and entity_type = 'run' and event_type = any($2::text[])
-order by entity_version
-limit 1
-
 -- name: run_events
--- A run's events in its stream up to a position, in order, without what they say.
+-- Of some runs that have ended: their events in their stream up to the one that ended them, in order, without what they
+-- say.
 select
-    event_id::text, event_type, occurred_at, recorded_at, workspace_id, room_id, thread_id, run_id, stream_type, stream_id,
-    stream_seq, entity_type, entity_id, correlation_id, event_hash
-from evt_events
-where run_id = $1 and stream_type = $2 and stream_id = $3 and stream_seq <= $4
-order by stream_seq
+    e.event_id::text, e.event_type, e.occurred_at, e.recorded_at, e.workspace_id, e.room_id, e.thread_id, e.run_id,
+    e.stream_type, e.stream_id, e.stream_seq, e.entity_type, e.entity_id, e.correlation_id, e.event_hash
+from unnest($1::text[]) as r(run_id)
+cross join lateral (
+    select stream_type, stream_id, stream_seq from evt_events
+    where entity_id = r.run_id and entity_type = 'run' and event_type = any($2::text[])
+    order by entity_version
+    limit 1
+) ended
+-- Offset 0 keeps the planner from reading the whole stream instead.
+cross join lateral (select * from evt_events where run_id = r.run_id offset 0) e
+where e.stream_type = ended.stream_type and e.stream_id = ended.stream_id and e.stream_seq <= ended.stream_seq
+order by e.run_id, e.stream_seq
 
 -- name: evidence_event
 -- The evidence of a run, as it was recorded.

@@ -47,8 +47,7 @@ def _evidence_reads(_body: Any, run: Location) -> tuple[str, ...]:
 
 
 async def _ended_run(reader: Reader, run: Location, _body: Any) -> list[evidence.RunEvent]:
-    async with reader.pool.acquire() as connection:
-        return await run_events.read_ended_run(connection, run.entity_id)
+    return await reader.ended_runs.get(run.entity_id) or []
 
 
 def _evidence(command: Command[Any], events: Sequence[Event], view: View) -> Mapping[str, Any]:
