@@ -245,8 +245,9 @@ def test_a_capability_of_another_workspace_is_unknown() -> None:
 
 
 def verified(given: Given, token: NewToken = FIRST, now: datetime = NOW, workspace_id: str = "ws_1") -> VerifiedEngine:
-    capability = given.get(Capability, token.capability_token_id)
-    return engines.checked(workspace_id, ID, token.secret, given.get(Engine, ID), capability, now)
+    engine, capability = given.get(Engine, ID), given.get(Capability, token.capability_token_id)
+    brought = engine.token_of(token.secret) if engine else None
+    return engines.checked(workspace_id, ID, engine, brought, capability, now)
 
 
 def test_a_good_token_proves_the_engine() -> None:
@@ -289,7 +290,7 @@ def test_a_token_is_worth_its_capability() -> None:
     assert capability is not None
 
     def check(other: Capability | None) -> VerifiedEngine:
-        return engines.checked("ws_1", ID, FIRST.secret, engine, other, NOW)
+        return engines.checked("ws_1", ID, engine, engine.tokens["engtok_1"], other, NOW)
 
     refused(Forbidden, "capability_token_revoked", lambda: check(None))
     refused(Forbidden, "capability_token_revoked", lambda: check(replace(capability, revoked=True)))

@@ -186,6 +186,7 @@ class LeaseDesk:
                 "actor_id": actor.id,
                 "principal_id": actor.principal_id,
                 "engine_id": None if engine is None else engine.engine_id,
+                "token_id": None if engine is None else engine.token_id,
             },
         }
         if key is None:

@@ -92,7 +92,8 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     appender.listen(pings.on_commit)
     desk = LeaseDesk(nats, access, commands)
     await projected.subscribe(nats)
-    parts = lifecycle.Parts(relay, hub, registry, NatsCommands(nats, commands, access), ServiceCommands(nats, commands, registry))
+    answering = (NatsCommands(nats, commands, access), ServiceCommands(nats, commands, registry))
+    parts = lifecycle.Parts(relay, hub, registry, *answering)
     await parts.start()
     server = _Server(
         uvicorn.Config(

@@ -18,6 +18,7 @@ from nats.aio.subscription import Subscription
 from agentos_api.append.submission import Answer, Outcome, Placed, RequestKey
 from agentos_api.command_type import CommandType
 from agentos_api.commands import Caller, Commands
+from agentos_api.registry.registry import Registry
 from agentos_shared.contracts import subjects
 from agentos_shared.domain import principals
 from agentos_shared.domain.errors import DomainError, NotFound
@@ -35,9 +36,14 @@ _ABOUT: Final = frozenset({"workspace_id", "claimer", "key"})
 
 
 class ServiceCommands:
-    """Answers the services, among the API processes."""
+    """Answers the services, among the API processes.
 
-    def __init__(self, client: Client, commands: Commands) -> None:
+    Args:
+        registry: where an engine whose claim has waited is checked once more.
+    """
+
+    def __init__(self, client: Client, commands: Commands, registry: Registry) -> None:
+        self._registry = registry
         self._client = client
         self._commands = commands
         self._room = asyncio.Semaphore(MAX_RUNNING)
@@ -100,6 +106,8 @@ class ServiceCommands:
             body["engine_id"] = claimer["engine_id"]
         request_key = key and _key(workspace_id, key)
         try:
+            if claimer.get("token_id") is not None:
+                await self._registry.recheck(workspace_id, claimer["engine_id"], claimer["token_id"])
             answer = await self._commands.serve(kind, caller, body, request_key, _render)
         except DomainError as error:
             return {"status": error.status, "error": error.code, "detail": error.detail}

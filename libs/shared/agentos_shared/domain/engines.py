@@ -332,21 +332,21 @@ def evolve(state: Engine | None, event: Event) -> Engine | None:
 def checked(
     workspace_id: str,
     engine_id: str,
-    secret: str,
     engine: Engine | None,
+    token: Token | None,
     capability: Capability | None,
     now: datetime,
 ) -> VerifiedEngine:
-    """The engine that credentials prove.
+    """The engine that a token proves.
 
     Args:
-        engine: state of ``engine_id``. capability: of the token with this secret, where it has one.
+        engine: state of ``engine_id``. token: which of its tokens was brought; None: none of them.
+        capability: the token's.
 
     Raises:
         Unauthorized: ``engine_token_invalid``, ``engine_token_expired`` (revoked too), ``capability_token_expired``.
         Forbidden: ``engine_inactive``, ``capability_token_revoked``, ``capability_principal_mismatch``.
     """
-    token = engine.token_of(secret) if engine else None
     if engine is None or token is None or engine.workspace_id != workspace_id:
         raise Unauthorized("engine_token_invalid", "These engine credentials are not valid in this workspace.")
     if not engine.active:

@@ -8,8 +8,8 @@ was only remembered: what was issued a moment ago elsewhere counts. If the store
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeAlias, TypeVar
 
 import asyncpg
 import structlog
@@ -20,7 +20,7 @@ from agentos_api.append.stream_cache import ABSENT, Entry, advance, fold
 from agentos_api.live.hints import Hints
 from agentos_shared.contracts import subjects
 from agentos_shared.domain.capabilities import Capability
-from agentos_shared.domain.engines import Engine, VerifiedEngine, checked, digest_of, missing_token
+from agentos_shared.domain.engines import Engine, Token, VerifiedEngine, checked, digest_of, missing_token
 from agentos_shared.domain.errors import DomainError, TryLater
 from agentos_shared.host import metrics
 from agentos_shared.host.lifecycle import CLOCK, RNG, Clock, Rng
@@ -40,6 +40,9 @@ TIMEOUT_S: Final = 5.0
 _TYPES: Final = frozenset({"engine", "capability"})
 _UNAVAILABLE: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 S = TypeVar("S")
+
+#: Which of an engine's tokens was brought, or None.
+Pick: TypeAlias = Callable[[Engine], Token | None]
 
 
 class _Held:
@@ -137,16 +140,28 @@ class Registry:
         """As :meth:`verify`, whatever the token covers."""
         if not engine_id or not token:
             raise missing_token()
+        secret = token
+        return await self._prove(workspace_id, engine_id, lambda engine: engine.token_of(secret))
+
+    async def recheck(self, workspace_id: str, engine_id: str, token_id: str) -> VerifiedEngine:
+        """As :meth:`identify`, of an engine that was verified some time ago: its claim may have waited since.
+
+        Args:
+            token_id: of the token that it brought.
+        """
+        return await self._prove(workspace_id, engine_id, lambda engine: engine.tokens.get(token_id))
+
+    async def _prove(self, workspace_id: str, engine_id: str, pick: Pick) -> VerifiedEngine:
         self._occupied.set()
         now = self._clock.monotonic()
         seeing = self._hints is not None and self._hints.seeing
         try:
-            return await self._checked(workspace_id, engine_id, token, now - MAX_AGE_S if seeing else now)
+            return await self._checked(workspace_id, engine_id, pick, now - MAX_AGE_S if seeing else now)
         except DomainError as remembered:
             if isinstance(remembered, TryLater):
                 raise
         try:
-            return await self._checked(workspace_id, engine_id, token, now)
+            return await self._checked(workspace_id, engine_id, pick, now)
         except DomainError as refused:
             REFUSED.labels(refused.code).inc()
             raise
@@ -169,11 +184,11 @@ class Registry:
                 _bound(self._owners)
         return await self.identify(workspace_id, engine_id or "eng_unknown", token)
 
-    async def _checked(self, workspace_id: str, engine_id: str, token: str, since: float) -> VerifiedEngine:
+    async def _checked(self, workspace_id: str, engine_id: str, pick: Pick, since: float) -> VerifiedEngine:
         engine = await self._state(Engine, workspace_id, engine_id, since)
-        held = engine.token_of(token) if engine else None
-        capability = await self._state(Capability, workspace_id, held.capability_token_id, since) if held else None
-        return checked(workspace_id, engine_id, token, engine, capability, self._clock.now())
+        token = pick(engine) if engine else None
+        capability = await self._state(Capability, workspace_id, token.capability_token_id, since) if token else None
+        return checked(workspace_id, engine_id, engine, token, capability, self._clock.now())
 
     # -- what is known
 
