@@ -1,6 +1,7 @@
 """Reading principals, engines, tokens and capabilities, and what a client of old expects of them."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4  # noqa: TID251 - a test's own workspace
 
@@ -107,3 +108,51 @@ def test_capabilities_of_a_principal_tell_what_was_allowed_and_until_when(client
     assert all(row["revoked_at"] for row in after), "a token's capability ends with the token"
     assert code(client.get("/v1/capabilities")) == (400, "principal_id_required")
     assert read(client, "/v1/capabilities", principal_id="none")["tokens"] == []
+
+
+def credentials(registered: dict[str, Any]) -> dict[str, str]:
+    return {"x-engine-id": registered["engine_id"], "x-engine-token": registered["token"]["engine_token"]}
+
+
+def claim(client: httpx.Client, headers: dict[str, str], **body: Any) -> httpx.Response:
+    return client.post("/v1/runs/claim", json=body, headers=headers, timeout=40)
+
+
+def test_claims_are_bound_by_the_tokens_scopes(client: httpx.Client) -> None:
+    inside, outside = (post(client, "/v1/rooms", title="r")["room_id"] for _ in range(2))
+    narrow = post(client, "/v1/engines/register", actor_id="narrow", scopes={"rooms": [inside]})
+    homeless = credentials(post(client, "/v1/engines/register", actor_id="homeless", scopes={"rooms": []}))
+    idle = credentials(post(client, "/v1/engines/register", actor_id="idle", scopes={"action_types": ["run.claim"]}))
+    assert code(claim(client, {})) == (401, "missing_engine_token")
+    assert code(claim(client, {}, engine_id=narrow["engine_id"])) == (401, "missing_engine_token")
+    assert code(claim(client, credentials(narrow), room_id=outside)) == (403, "engine_room_not_allowed")
+    assert code(claim(client, homeless)) == (403, "engine_room_scope_required")
+
+    far, near = (post(client, "/v1/runs", room_id=room)["run_id"] for room in (outside, inside))
+    in_body = {"engine_id": narrow["engine_id"], "engine_token": narrow["token"]["engine_token"]}
+    taken = claim(client, {}, **in_body).json()["run"]
+    assert (taken["run_id"], taken["claimed_by_actor_id"]) == (near, "narrow"), "the older run is in another room"
+    assert claim(client, credentials(narrow)).json() == {"claimed": False, "run": None}
+
+    beat, release = (f"/v1/runs/{far}/lease/{verb}" for verb in ("heartbeat", "release"))
+    held = {"claim_token": claim(client, idle, room_id=outside).json()["run"]["claim_token"]}
+    assert code(client.post(beat, json=held, headers=idle)) == (403, "engine_action_not_allowed")
+    assert code(client.post(release, json=held, headers=idle)) == (403, "engine_action_not_allowed")
+    assert code(client.post(beat, json=held, headers=credentials(narrow))) == (403, "engine_room_not_allowed")
+    assert client.post(release, json={**held, **in_body, "engine_token": "x"}).status_code == 401
+    assert client.post(release, json=held).json()["released"] is True, "in open mode the claim token is enough"
+
+
+def test_who_is_revoked_while_it_waits_gets_no_run(client: httpx.Client) -> None:
+    room = post(client, "/v1/rooms", title="r")["room_id"]
+    made = post(client, "/v1/engines/register", actor_id="waiter")
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(claim, client, credentials(made), room_id=room, wait_s=20)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.5)  # it is parked
+        post(client, f"/v1/engines/{made['engine_id']}/tokens/{made['token']['token_id']}/revoke")
+        run = post(client, "/v1/runs", room_id=room)["run_id"]
+        assert code(waiting.result(20)) == (401, "engine_token_expired")
+    assert read(client, f"/v1/runs/{run}")["run"]["status"] == "queued"
+    other = credentials(post(client, "/v1/engines/register", actor_id="other"))
+    assert claim(client, other, room_id=room, wait_s=10).json()["run"]["run_id"] == run
