@@ -12,6 +12,8 @@ from typing import Any
 
 import asyncpg
 import httpx
+import nats
+import orjson
 import pytest
 
 from tests.fixtures.api_process import Api, StartApi
@@ -344,6 +346,23 @@ def test_evidence_is_taken_once_by_its_own_id(client: httpx.Client) -> None:
         "ci-1",
         BUILD,
     )
+
+
+async def test_commands_on_nats_take_engine_credentials(api: Api, mortal_nats: MortalNats) -> None:
+    with httpx.Client(base_url=api.url) as client:
+        good = credentials(register(client))
+    bus = await nats.connect(mortal_nats.url_of("integration"), inbox_prefix=b"_INBOX_integration")
+    try:
+        made = await bus.request("agentos.cmd.ws_dev.room.create", b'{"title":"Ops"}', timeout=5, headers=good)
+        event_id = orjson.loads(made.data)["event_id"]
+        async with httpx.AsyncClient(base_url=api.url) as reader:
+            event = (await reader.get(f"/v1/events/{event_id}")).json()["event"]
+        assert (event["actor_type"], event["actor_id"]) == ("service", "summariser")
+        bad = {**good, "x-engine-token": "engtok_none"}
+        refused = await bus.request("agentos.cmd.ws_dev.room.create", b'{"title":"Ops"}', timeout=5, headers=bad)
+        assert orjson.loads(refused.data)["error"] == "engine_token_invalid"
+    finally:
+        await bus.close()
 
 
 def test_refusals_of_ingestion(client: httpx.Client) -> None:

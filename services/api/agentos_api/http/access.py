@@ -41,6 +41,9 @@ class Identity(NamedTuple):
     engine: VerifiedEngine | None = None
 
 
+_NOBODY: Final = Identity()
+
+
 class HeadersTooLarge(DomainError):
     """431: more header bytes than any honest client sends."""
 
@@ -108,12 +111,16 @@ class Access:
             Unauthorized: ``missing_bearer_token``, ``invalid_token``, or as :meth:`Registry.identify`.
             Forbidden, TryLater: as :meth:`Registry.identify`.
         """
-        engine = await self._engine_of(headers, workspace_id)
-        if engine is not None:
-            return Identity(engine.actor, engine)
+        bearer = headers.get(b"authorization", b"")
+        if b"x-engine-id" in headers or b"x-engine-token" in headers or b"engtok_" in bearer:
+            engine = await self._engine_of(headers, workspace_id)
+            if engine is not None:
+                return Identity(engine.actor, engine)
+        if not self._enforced:
+            return _NOBODY
         token = _token(headers)
-        if not self._enforced or (token is None and engine_in_body):
-            return Identity()
+        if token is None and engine_in_body:
+            return _NOBODY
         if token is None:
             raise Unauthorized("missing_bearer_token", "Send `Authorization: Bearer <token>`.")
         if self._token is None or not hmac.compare_digest(token, self._token):
@@ -153,9 +160,6 @@ class Access:
             if not engine_id or not token:
                 raise missing_token()
             return await self._registry.identify(workspace_id, engine_id.decode("latin-1"), token.decode("latin-1"))
-        bearer = headers.get(b"authorization")
-        if bearer is None or b"engtok_" not in bearer:
-            return None
         given = _token(headers)
         if given is None or _ENGINE_TOKEN.fullmatch(given) is None:
             return None
