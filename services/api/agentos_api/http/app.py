@@ -29,6 +29,7 @@ from agentos_api.routes import (
     incidents,
     lessons,
     messages,
+    pipeline,
     principals,
     rooms,
     runs,

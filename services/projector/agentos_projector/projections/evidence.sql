@@ -26,7 +26,9 @@ create table {table} (
 
 -- name: indexes
 alter table {table} add primary key (evidence_id);
-create unique index {table}_of_run on {table} (run_id)
+create unique index {table}_of_run on {table} (run_id);
+-- The pipeline: what was finalized last in a workspace.
+create index {table}_newest on {table} (workspace_id, created_at desc)
 
 -- name: created
 insert into {table} (

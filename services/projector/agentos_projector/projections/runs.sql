@@ -22,6 +22,8 @@ create table {table} (
     claim_token         text,
     claimed_by_actor_id text,
     created_at          timestamptz not null,
+    -- Where in its stream it was created: orders runs of one time.
+    created_seq         bigint      not null,
     started_at          timestamptz,
     ended_at            timestamptz,
     updated_at          timestamptz not null,
@@ -37,17 +39,20 @@ create table {table} (
 create index {table}_changed on {table} (workspace_id, status, updated_at desc, stream_seq desc);
 create index {table}_of_room on {table} (room_id, status, updated_at desc, stream_seq desc);
 create index {table}_of_experiment on {table} (experiment_id, status, updated_at desc, stream_seq desc)
+    where experiment_id is not null;
+-- The pipeline: the newest run of an experiment.
+create index {table}_newest_of_experiment on {table} (experiment_id, created_at desc, created_seq desc)
     where experiment_id is not null
 
 -- name: created
 insert into {table} (
     run_id, workspace_id, room_id, thread_id, experiment_id, status, title, goal, input, tags, max_attempts, priority,
-    timeout_s, zone, attempt_no, created_at, updated_at, correlation_id, entity_version, stream_seq, last_event_id
+    timeout_s, zone, attempt_no, created_at, created_seq, updated_at, correlation_id, entity_version, stream_seq, last_event_id
 )
 select
     e.entity_id, e.workspace_id, e.room_id, e.thread_id, e.data ->> 'experiment_id', 'queued', e.data ->> 'title',
     e.data ->> 'goal', e.data -> 'input', e.data -> 'tags', (e.data ->> 'max_attempts')::int,
-    (e.data ->> 'priority')::int, (e.data ->> 'timeout_s')::int, e.zone, 0, e.recorded_at, e.recorded_at,
+    (e.data ->> 'priority')::int, (e.data ->> 'timeout_s')::int, e.zone, 0, e.recorded_at, e.stream_seq, e.recorded_at,
     e.correlation_id, e.entity_version, e.stream_seq, e.event_id
 from {events}
 where e.event_type = 'run.created'
