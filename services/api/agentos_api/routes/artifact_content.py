@@ -25,7 +25,9 @@ _HARMLESS: Final = {"content-disposition": "attachment", "content-security-polic
     responses={
         200: {
             "description": "The bytes, of the artifact's mime_type.",
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}, "example": "1256 words"}
+            },
         },
         **problems("artifact_not_found, content_not_found", None),
     },
