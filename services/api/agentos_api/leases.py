@@ -6,12 +6,13 @@ answer comes back the same way.
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import nats.errors
 import orjson
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from pydantic import BaseModel, Field
 
 from agentos_api.append.idempotency import KeyGate, checked
@@ -130,6 +131,11 @@ class LeaseDesk:
         self._access = access
         self._commands = commands
         self._gate = KeyGate(keeps=lambda answer: not answer.body.startswith(_NOTHING))
+        self._draining = asyncio.Event()
+
+    def drain(self) -> None:
+        """This process stops: claims that wait are told to ask again, so that nobody waits for them."""
+        self._draining.set()
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -235,7 +241,8 @@ class LeaseDesk:
         if not self._client.is_connected:
             raise _away()
         try:
-            reply = await self._client.request(subject, orjson.dumps(question), timeout=wait_s + ANSWER_S)
+            asking = self._client.request(subject, orjson.dumps(question), timeout=wait_s + ANSWER_S)
+            reply = await (self._unless_draining(asking) if wait_s else asking)
             answer = orjson.loads(reply.data)
         except (nats.errors.Error, TimeoutError, asyncio.InvalidStateError, orjson.JSONDecodeError) as error:
             raise _away() from error
@@ -244,6 +251,18 @@ class LeaseDesk:
         if answer["status"] >= 400:
             return problem.answer(_refusal(answer), instance)
         return Answer(answer["status"], orjson.dumps(answer["body"]), replayed=answer.get("replayed", False))
+
+    async def _unless_draining(self, asking: Coroutine[Any, Any, Msg]) -> Msg:
+        """Raises TryLater: ``draining``. What is granted after all is answered to the same key again."""
+        task, draining = asyncio.ensure_future(asking), asyncio.ensure_future(self._draining.wait())
+        try:
+            await asyncio.wait((task, draining), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise TryLater("draining", "This process stops; ask again.")
+            return task.result()
+        finally:
+            task.cancel()
+            draining.cancel()
 
 
 _NOTHING: Final = b'{"claimed":false'

@@ -127,6 +127,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
         await shutdown.wait_or_crash(tasks)
         services.health.drain()
         await hub.stop()  # streams end with `gone`, so that the server has nothing left to wait for
+        desk.drain()
         server.should_exit = True
         await asyncio.wait([http], timeout=DRAIN_S + 1)
         await appender.stop()

@@ -37,7 +37,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Between claims while the API is away: no patience is ever used up.
 CLAIM_RETRY: Final = Retry(patience_s=float("inf"), first_s=0.2, longest_s=10.0)
-#: For a claim that was answered late, a lease may be shorter than what we would count.
+#: On top of the bounds of its parts.
 STOP_MARGIN_S: Final = 1.0
 
 
@@ -104,7 +104,7 @@ class Worker:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 with suppress(NotImplementedError):  # Windows
-                    loop.add_signal_handler(number, self._ask_to_stop)
+                    loop.add_signal_handler(number, self._on_signal)
             await self.serve_async()
 
         asyncio.run(main())
@@ -126,19 +126,26 @@ class Worker:
                 finally:
                     await self._give_back_all()
 
-    def stop(self) -> None:
-        """Ask it to stop, from any thread: no more claims; what runs may end within the grace, or is given back."""
+    def stop(self, *, hurry: bool = False) -> None:
+        """Ask it to stop, from any thread: no more claims; what runs may end within the grace, or is given back.
+
+        Args:
+            hurry: no grace, and a claim under way is given up: if it is granted after all, its run waits for a TTL.
+        """
         if self._loop is None:
-            self._stopping.set()
+            self._begin_stop(hurry)
         else:
             with suppress(RuntimeError):  # its loop is closed: it has stopped
-                self._loop.call_soon_threadsafe(self._stopping.set)
+                self._loop.call_soon_threadsafe(self._begin_stop, hurry)
 
-    def _ask_to_stop(self) -> None:
-        if self._stopping.is_set():
-            self._hurry.set()
+    def _begin_stop(self, hurry: bool) -> None:
         log.info("worker %s: stopping", self.name)
         self._stopping.set()
+        if hurry:
+            self._hurry.set()
+
+    def _on_signal(self) -> None:
+        self._begin_stop(hurry=self._stopping.is_set())
 
     async def _claim_and_run(self, client: AsyncClient, blocking: Client) -> None:
         slots = asyncio.Semaphore(self._concurrency)

@@ -16,9 +16,8 @@ from agentos_shared.host.lifecycle import Shutdown
 log = structlog.get_logger("agentos.worker")
 
 NAME: Final = "embedded-worker"
-#: An idle worker must be able to stop within the patience of its parent.
-WAIT_S: Final = 2
-GRACE_S: Final = 0.5
+#: Of one claim. A run may be granted to a worker that was killed meanwhile, and waits for a TTL then.
+WAIT_S: Final = 5
 
 
 async def serve(settings: WorkerSettings, shutdown: Shutdown) -> None:
@@ -32,7 +31,7 @@ async def serve(settings: WorkerSettings, shutdown: Shutdown) -> None:
                 group.create_task(worker.serve_async())
             await shutdown.wait()
             for worker in workers:
-                worker.stop()
+                worker.stop(hurry=True)  # who would grant a claim is stopping as well
     finally:
         watching.cancel()
 
@@ -51,7 +50,6 @@ async def _worker(settings: WorkerSettings, workspace_id: str) -> agentos.Worker
         engine_token=engine_token,
         concurrency=settings.worker_concurrency,
         wait_s=WAIT_S,
-        grace_s=GRACE_S,
     )
     echo.add(worker)
     if settings.worker_shell_commands:
