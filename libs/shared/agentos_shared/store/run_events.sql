@@ -24,10 +24,11 @@ order by entity_version
 limit 1
 
 -- name: active_runs
--- How many runs of an experiment have not ended.
+-- How many runs of an experiment have not ended. A look at each run: no plan can join the ends of all runs to it.
 select count(*) from evt_events created
 where created.event_type = 'run.created' and created.data ->> 'experiment_id' = $1
-    and not exists (
-        select from evt_events ended
+    and (
+        select ended.entity_version from evt_events ended
         where ended.entity_id = created.entity_id and ended.event_type = any($2::text[])
-    )
+        limit 1
+    ) is null

@@ -50,8 +50,8 @@ class Listing:
                 columns=", ".join(columns), table=table, served=served, time=time, key=key, filters=conditions
             )
 
-        self._all = statement("workspace_id = $1")
-        self._by_filter = {
+        #: By the filter that its index serves; None: no filter.
+        self.statements: Mapping[str | None, str] = {None: statement("workspace_id = $1")} | {
             column: statement(("workspace_id = $1 and " if column in workspace_first else "") + f"{column} = {place}")
             for column, place in places.items()
         }
@@ -76,9 +76,9 @@ class Listing:
         wanted = [asked.get(column) or None for column in self._filters]
         rows: Sequence[Row] = ()
         if all(storable(text) for text in wanted if text is not None):
-            served = (self._by_filter[name] for name, text in zip(self._filters, wanted, strict=True) if text)
+            served = next((name for name, text in zip(self._filters, wanted, strict=True) if text), None)
             place = (position.seq, position.stream_type, position.stream_id)
-            rows = await reader.page(next(served, self._all), self._key, *place, *after, size + 1, *wanted)
+            rows = await reader.page(self.statements[served], self._key, *place, *after, size + 1, *wanted)
         shown, next_cursor = self._order.page(rows, size, lambda row: (row[self._time], row[self._key]))
         return {"rows": [self.entry(row) for row in shown], "next_cursor": next_cursor}
 
