@@ -7,7 +7,7 @@ the state that the commands before it leave; a command that fails adds nothing.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from agentos_api.append import leaks
 from agentos_api.append.stream_cache import ABSENT, Entry, StreamCache, advance, follow, leads_to
@@ -23,6 +23,7 @@ MAX_DATA_BYTES: Final = 512 * 1024
 #: Answers that are not kept under an idempotency key: trying again may well succeed.
 NOT_KEPT: Final = frozenset({401, 403, 429})
 _KEPT: Final = frozenset(aggregate.kind for aggregate in AGGREGATES.values() if aggregate.kept)
+_NO_CONTEXTS: Final[tuple[dict[str, Any], ...]] = ({}, {}, {})
 S = TypeVar("S")
 
 
@@ -195,14 +196,17 @@ def _content(new: NewEvent) -> tuple[str, dlp.Scan | None]:
     Raises:
         TooLarge: ``event_too_large``.
     """
-    content = canonical_content(new.data, new.policy_context, new.model_context, new.display)
+    contexts = _NO_CONTEXTS
+    if new.policy_context or new.model_context or new.display:
+        contexts = (dict(new.policy_context), dict(new.model_context), dict(new.display))
+    content = canonical_content(new.data, *contexts)
     found = None
     raw = content.encode()
     if dlp.suspicious(raw):
-        scan = dlp.scan(new.data)
+        scan = dlp.scan({"data": new.data, "contexts": contexts})
         if scan.found:
             found = scan
-            content = canonical_content(scan.data, new.policy_context, new.model_context, new.display)
+            content = canonical_content(scan.data["data"], *scan.data["contexts"])
     if len(raw) > MAX_DATA_BYTES:
         raise TooLarge(
             "event_too_large",
