@@ -271,6 +271,7 @@ def test_what_one_process_revokes_the_other_refuses(start_api: StartApi, mortal_
             token = made["token"]
             good = credentials(made)
             assert act(there, good)[0] == 201, "issued here, good there at once"
+            wait_until(lambda: "agentos_engine_hints_seeing 1.0" in there.get("/metrics").text, 10)
             assert act(here, good)[0] == 201
             here.post(f"/v1/engines/{token['engine_id']}/tokens/{token['token_id']}/revoke", json={})
             revoked = time.monotonic()
