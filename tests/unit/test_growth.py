@@ -11,7 +11,9 @@ from pydantic import ValidationError
 
 from agentos_api.http import problem
 from agentos_shared.domain import experiments, lessons, principals, rooms, scorecards
+from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
 from agentos_shared.domain.decider import Command, CommandBody, Meta
+from agentos_shared.domain.envelope import canonical_content
 from agentos_shared.domain.errors import Conflict, DomainError, Invalid, NotFound
 from agentos_shared.domain.experiments import CloseExperiment, CreateExperiment, UpdateExperiment
 from agentos_shared.domain.lessons import LogLesson
@@ -23,6 +25,7 @@ ROOM = Command(rooms.CreateRoom(title="Ops"), META, "room_1", None, "room_1")
 PLAN = {"title": "Shorter", "hypothesis": "Half is enough", "budget_cap_units": 50, "risk_tier": "low"}
 CREATE = Command(CreateExperiment.model_validate(PLAN), META, "exp_1", None, None)
 OPEN = Given((experiments.create, CREATE))
+GROWING = ("incident", "evidence", "experiment", "scorecard", "lesson")
 
 
 def on(body: Any, loaded: Any = None) -> Command[Any]:
@@ -201,3 +204,16 @@ def test_a_lesson_needs_something_that_taught_it() -> None:
     assert event.data["action_items"] == ["Add a scorecard"]
     assert code_of(LogLesson, {"summary": "x"}) == "missing_category"
     assert code_of(LogLesson, {"category": "x"}) == "missing_summary"
+
+
+@pytest.mark.parametrize(
+    ("entity_type", "event_type"),
+    [(entity, event) for event, entity in EVENT_TYPES.items() if entity in GROWING],
+)
+def test_folding_bears_an_event_whose_data_was_redacted(entity_type: str, event_type: str) -> None:
+    (created,) = Given((rooms.create, ROOM)).events
+    event = created._replace(
+        entity_type=entity_type, event_type=event_type, run_id="run_1", content=canonical_content({}, {}, {}, {})
+    )
+    evolve = AGGREGATES[entity_type].evolve
+    evolve(evolve(None, event), event)

@@ -197,7 +197,8 @@ def evolve(state: Evidence | None, event: Event) -> Evidence | None:
 def row(event: Event) -> dict[str, Any]:
     """The evidence that an ``evidence.manifest.created`` tells of, as readers get it."""
     data, moment = event.data, timestamp(event.recorded_at)
-    window = data["manifest"]["stream_window"]
+    told = data.get("manifest") or {}  # redacted, it may be gone
+    window = told.get("stream_window") or {}
     return {
         "evidence_id": event.entity_id,
         "workspace_id": event.workspace_id,
@@ -205,10 +206,10 @@ def row(event: Event) -> dict[str, Any]:
         "room_id": event.room_id,
         "thread_id": event.thread_id,
         "correlation_id": event.correlation_id,
-        "run_status": data["run_status"],
-        "manifest": data["manifest"],
-        "manifest_hash": data["manifest_hash"],
-        "event_hash_root": data["event_hash_root"],
+        "run_status": data.get("run_status"),
+        "manifest": told,
+        "manifest_hash": data.get("manifest_hash"),
+        "event_hash_root": data.get("event_hash_root"),
         **window,
         "finalized_at": moment,
         "created_at": moment,

@@ -36,8 +36,6 @@ class LogLesson(CommandBody):
 class Lesson:
     """What decisions read of a lesson: that it is there."""
 
-    category: str
-
 
 def log(command: Command[LogLesson], view: View) -> list[NewEvent]:
     """``lesson.logged`` in the workspace's stream.
@@ -83,5 +81,5 @@ def log(command: Command[LogLesson], view: View) -> list[NewEvent]:
 def evolve(state: Lesson | None, event: Event) -> Lesson | None:
     """Fold one event of a lesson."""
     if event.event_type == "lesson.logged":
-        return Lesson(event.data["category"])
+        return Lesson()
     return state

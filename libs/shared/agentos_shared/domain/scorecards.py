@@ -66,9 +66,7 @@ class RecordScorecard(CommandBody):
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:
-    """What decisions read of a scorecard."""
-
-    decision: Decision
+    """What decisions read of a scorecard: that it is there."""
 
 
 def score(metrics: Sequence[Metric]) -> float:
@@ -142,5 +140,5 @@ def record(command: Command[RecordScorecard], view: View) -> list[NewEvent]:
 def evolve(state: Scorecard | None, event: Event) -> Scorecard | None:
     """Fold one event of a scorecard."""
     if event.event_type == "scorecard.recorded":
-        return Scorecard(event.data["decision"])
+        return Scorecard()
     return state
