@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from agentos_shared.domain import capabilities, engines, principals
 from agentos_shared.domain.capabilities import Capability, RevokeCapability
 from agentos_shared.domain.decider import Command, Meta
-from agentos_shared.domain.engines import Engine, NewToken, VerifiedEngine
+from agentos_shared.domain.engine_checks import VerifiedEngine, checked
+from agentos_shared.domain.engines import Engine, NewToken
 from agentos_shared.domain.envelope import NewEvent, canonical_content
 from agentos_shared.domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Unauthorized
 from tests.fixtures.given import MOMENT, Given
@@ -247,7 +248,7 @@ def test_a_capability_of_another_workspace_is_unknown() -> None:
 def verified(given: Given, token: NewToken = FIRST, now: datetime = NOW, workspace_id: str = "ws_1") -> VerifiedEngine:
     engine, capability = given.get(Engine, ID), given.get(Capability, token.capability_token_id)
     brought = engine.token_of(token.secret) if engine else None
-    return engines.checked(workspace_id, ID, engine, brought, capability, now)
+    return checked(workspace_id, ID, engine, brought, capability, now)
 
 
 def test_a_good_token_proves_the_engine() -> None:
@@ -290,7 +291,7 @@ def test_a_token_is_worth_its_capability() -> None:
     assert capability is not None
 
     def check(other: Capability | None) -> VerifiedEngine:
-        return engines.checked("ws_1", ID, engine, engine.tokens["engtok_1"], other, NOW)
+        return checked("ws_1", ID, engine, engine.tokens["engtok_1"], other, NOW)
 
     refused(Forbidden, "capability_token_revoked", lambda: check(None))
     refused(Forbidden, "capability_token_revoked", lambda: check(replace(capability, revoked=True)))

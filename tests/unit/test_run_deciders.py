@@ -10,7 +10,7 @@ from agentos_shared.domain import artifacts, experiments, principals, rooms, run
 from agentos_shared.domain.artifacts import Kept
 from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
 from agentos_shared.domain.decider import Command, CommandBody, Decide, Meta
-from agentos_shared.domain.engines import VerifiedEngine
+from agentos_shared.domain.engine_checks import VerifiedEngine
 from agentos_shared.domain.envelope import NewEvent
 from agentos_shared.domain.errors import DomainError
 from tests.fixtures.given import Given

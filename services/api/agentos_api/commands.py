@@ -21,7 +21,7 @@ from agentos_shared.domain import ids, principals
 from agentos_shared.domain.artifacts import Kept
 from agentos_shared.domain.canonical import canonical
 from agentos_shared.domain.decider import Command, CommandBody, LeasedBody, Meta
-from agentos_shared.domain.engines import VerifiedEngine
+from agentos_shared.domain.engine_checks import VerifiedEngine
 from agentos_shared.domain.envelope import Actor, ActorType, Stream
 from agentos_shared.domain.errors import DomainError, Invalid, NotFound
 

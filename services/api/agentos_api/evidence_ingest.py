@@ -11,7 +11,8 @@ from agentos_api.commands import Commands
 from agentos_api.http import problem
 from agentos_api.http.access import Access
 from agentos_api.http.calls import Asked, Call
-from agentos_shared.domain.engines import INGEST, missing_token
+from agentos_shared.domain.engine_checks import missing_token
+from agentos_shared.domain.engines import INGEST
 from agentos_shared.domain.envelope import timestamp
 from agentos_shared.domain.errors import DomainError, Invalid
 from agentos_shared.domain.messages import SCHEMA_VERSIONS

@@ -25,6 +25,7 @@ from agentos_shared.contracts import subjects
 from agentos_shared.domain import engines, principals
 from agentos_shared.domain.canonical import canonical
 from agentos_shared.domain.decider import CommandBody
+from agentos_shared.domain.engine_checks import VerifiedEngine, missing_token
 from agentos_shared.domain.envelope import Actor
 from agentos_shared.domain.errors import DomainError, Invalid, TryLater
 
@@ -229,7 +230,7 @@ class LeaseDesk:
             given["correlation_id"] = asked.body.correlation_id
         return await self._commands.execute(kind, caller, given, run_id, asked.size)
 
-    async def _engine(self, asked: Asked, action: str, room_id: str | None) -> engines.VerifiedEngine | None:
+    async def _engine(self, asked: Asked, action: str, room_id: str | None) -> VerifiedEngine | None:
         body: EngineBody = asked.body
         workspace_id = asked.caller.workspace_id
         return await self._access.engine(
@@ -268,13 +269,13 @@ class LeaseDesk:
 _NOTHING: Final = b'{"claimed":false'
 
 
-def _claimer(caller: Caller, body: ClaimRun, engine: engines.VerifiedEngine | None) -> Actor:
+def _claimer(caller: Caller, body: ClaimRun, engine: VerifiedEngine | None) -> Actor:
     """Who claims. Raises Unauthorized: ``missing_engine_token`` when nothing says."""
     if engine is not None:
         return engine.actor
     name = body.actor_id or caller.claimed_id
     if name is None:
-        raise engines.missing_token()
+        raise missing_token()
     return principals.actor(caller.workspace_id, body.actor_type or "service", name)
 
 

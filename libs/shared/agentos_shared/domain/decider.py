@@ -16,7 +16,7 @@ from agentos_shared.domain.envelope import Actor, ActorType, Event, NewEvent
 from agentos_shared.domain.errors import Conflict
 
 if TYPE_CHECKING:
-    from agentos_shared.domain.engines import VerifiedEngine
+    from agentos_shared.domain.engine_checks import VerifiedEngine
 
 State = TypeVar("State")
 Body = TypeVar("Body", bound="CommandBody", covariant=True)

@@ -8,16 +8,16 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final
 from uuid import UUID, uuid5
 
 from pydantic import Field
 
 from agentos_shared.domain import capabilities, principals
-from agentos_shared.domain.capabilities import EVERYTHING, Capability, Instant, Scopes, moment, refuse_engines
+from agentos_shared.domain.capabilities import EVERYTHING, Instant, Scopes, moment, refuse_engines
 from agentos_shared.domain.decider import Command, CommandBody, View, expect_version
 from agentos_shared.domain.envelope import Actor, Event, NewEvent, Stream
-from agentos_shared.domain.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
+from agentos_shared.domain.errors import Conflict, Invalid, NotFound
 from agentos_shared.domain.ids import ENGINE
 
 CLAIM: Final = "run.claim"
@@ -122,50 +122,6 @@ class Engine:
         """The token with this secret, live or not."""
         digest = digest_of(secret)
         return next((token for token in self.tokens.values() if token.digest == digest), None)
-
-
-class VerifiedEngine(NamedTuple):
-    """An engine whose token was checked, with what the token allows."""
-
-    workspace_id: str
-    engine_id: str
-    actor: Actor
-    token_id: str
-    capability: Capability
-
-    @property
-    def rooms(self) -> frozenset[str] | None:
-        """The rooms that it may work in; None: all."""
-        listed = self.capability.scopes.get("rooms") or ()
-        return None if EVERYTHING in listed else frozenset(listed)
-
-    def require_room(self, room_id: str | None) -> None:
-        """Raises Forbidden ``engine_room_scope_required`` or ``engine_room_not_allowed``.
-
-        Args:
-            room_id: the room that it acts in; None: any of its rooms will do.
-        """
-        rooms = self.rooms
-        if rooms is None:
-            return
-        if not rooms:
-            raise Forbidden("engine_room_scope_required", "This token covers no room; get one whose scopes name some.")
-        if room_id is not None and room_id not in rooms:
-            raise Forbidden("engine_room_not_allowed", "This token does not cover this room.")
-
-    def require(self, action: str, room_id: str | None = None) -> None:
-        """Raises Forbidden ``engine_action_not_allowed``, or as :meth:`require_room` for what is done in rooms."""
-        if not self.capability.allows("action_types", action):
-            raise Forbidden("engine_action_not_allowed", f"This token does not cover the action {action}.")
-        if action in DEFAULT_ACTIONS:
-            self.require_room(room_id)
-
-
-def missing_token() -> Unauthorized:
-    """401 for a request that needs an engine's credentials and has none, or half of them."""
-    return Unauthorized(
-        "missing_engine_token", "Send x-engine-id and x-engine-token, or engine_id and engine_token in the body."
-    )
 
 
 def digest_of(secret: str) -> str:
@@ -327,43 +283,6 @@ def evolve(state: Engine | None, event: Event) -> Engine | None:
                 tokens={token.token_id: replace(token, revoked=True) for token in state.tokens.values()},
             )
     return state
-
-
-def checked(
-    workspace_id: str,
-    engine_id: str,
-    engine: Engine | None,
-    token: Token | None,
-    capability: Capability | None,
-    now: datetime,
-) -> VerifiedEngine:
-    """The engine that a token proves.
-
-    Args:
-        engine: state of ``engine_id``. token: which of its tokens was brought; None: none of them.
-        capability: the token's.
-
-    Raises:
-        Unauthorized: ``engine_token_invalid``, ``engine_token_expired`` (revoked too), ``capability_token_expired``.
-        Forbidden: ``engine_inactive``, ``capability_token_revoked``, ``capability_principal_mismatch``.
-    """
-    if engine is None or token is None or engine.workspace_id != workspace_id:
-        raise Unauthorized("engine_token_invalid", "These engine credentials are not valid in this workspace.")
-    if not engine.active:
-        raise Forbidden("engine_inactive", "This engine is deactivated; register it again.")
-    if token.revoked or _past(token.valid_until, now):
-        raise Unauthorized("engine_token_expired", "This engine token is revoked or no longer valid; get a new one.")
-    if capability is None or capability.revoked:
-        raise Forbidden("capability_token_revoked", "What this engine token allowed was taken back; get a new one.")
-    if _past(capability.valid_until, now):
-        raise Unauthorized("capability_token_expired", "What this engine token allowed has ended; get a new one.")
-    if capability.principal_id != engine.actor.principal_id:
-        raise Forbidden("capability_principal_mismatch", "This token's capability was issued to another principal.")
-    return VerifiedEngine(workspace_id, engine_id, engine.actor, token.token_id, capability)
-
-
-def _past(until: datetime | None, now: datetime) -> bool:
-    return until is not None and until <= now
 
 
 def _engine(command: Command[Any], view: View) -> Engine:

@@ -15,7 +15,7 @@ from agentos_api.registry.registry import Registry
 from agentos_api.settings import ApiSettings, is_loopback
 from agentos_shared.contracts.subjects import WORKSPACE_ID
 from agentos_shared.domain import principals
-from agentos_shared.domain.engines import VerifiedEngine, missing_token
+from agentos_shared.domain.engine_checks import VerifiedEngine, missing_token
 from agentos_shared.domain.envelope import Actor
 from agentos_shared.domain.errors import DomainError, Forbidden, Invalid, Unauthorized
 

@@ -20,7 +20,8 @@ from agentos_api.append.stream_cache import ABSENT, Entry, advance, fold
 from agentos_api.live.hints import Hints
 from agentos_shared.contracts import subjects
 from agentos_shared.domain.capabilities import Capability
-from agentos_shared.domain.engines import Engine, Token, VerifiedEngine, checked, digest_of, missing_token
+from agentos_shared.domain.engine_checks import VerifiedEngine, checked, missing_token
+from agentos_shared.domain.engines import Engine, Token, digest_of
 from agentos_shared.domain.errors import DomainError, TryLater
 from agentos_shared.host import metrics
 from agentos_shared.host.lifecycle import CLOCK, RNG, Clock, Rng
