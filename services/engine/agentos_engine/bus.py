@@ -43,7 +43,19 @@ class EngineBus:
         self._rng = rng
         self._client = Client()
         self._running: set[asyncio.Task[None]] = set()
-        self._on_back: Callable[[], None] = lambda: None
+        self._told = self._taken = 0
+        self._taking = asyncio.Condition()
+
+    @property
+    def hinted(self) -> bool:
+        """Whether there are hints that have not been taken yet."""
+        return self._taken < self._told
+
+    async def settled(self) -> None:
+        """Wait until the hints that are there now have been taken."""
+        told = self._told
+        async with self._taking:
+            await self._taking.wait_for(lambda: self._taken >= told)
 
     @property
     def connected(self) -> bool:
@@ -78,6 +90,7 @@ class EngineBus:
         waiting: dict[StreamKey, int] = {}
         complete = True
         arrived = asyncio.Event()
+        self._taken = self._told  # what an earlier connection had told is found by comparing
 
         async def on_ping(message: Msg) -> None:
             nonlocal complete
@@ -86,16 +99,20 @@ class EngineBus:
                 stream_type, _, stream_id = stream.partition("/")
                 waiting[StreamKey(stream_type, stream_id)] = seq
             complete = complete and all_told
+            self._told += 1
             arrived.set()
 
         await self._client.subscribe(subjects.PING_RUNS, queue=subjects.ENGINE_QUEUE, cb=on_ping)
         while True:
             await arrived.wait()
             arrived.clear()
-            hints, told = [Hint(key, seq) for key, seq in waiting.items()], complete
+            hints, whole, told = [Hint(key, seq) for key, seq in waiting.items()], complete, self._told
             waiting.clear()
             complete = True
-            await on_hints(hints, told)
+            await on_hints(hints, whole)
+            async with self._taking:
+                self._taken = told
+                self._taking.notify_all()
 
     async def command(self, noun: str, verb: str, commands: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Give commands to the API, as many at once as fit into a message; their answers, in order.

@@ -4,11 +4,14 @@ Claims that wait are served together, in the order in which they came: one state
 queue for them, one message to the API has them appended. The append, with the version that was read, is what decides;
 a reservation only keeps others from trying in vain.
 
+A claim waits for the hints that came before it, so that what its caller has seen happen counts in the order.
+
 A claim that finds nothing is answered so only when the tables cover all that was acknowledged before it came. Until
 then, and for as long as it may wait, it is parked; a run that becomes free wakes it.
 """
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -38,6 +41,8 @@ MOST: Final = 256
 ROUNDS: Final = 2
 #: Seconds between looks of parked claims when nothing wakes them: another process may have made a run free.
 FALLBACK_S: Final = 1.0
+#: Seconds for which a claim waits for what was hinted at.
+SETTLE_S: Final = 1.0
 #: Seconds for which a claim waits for the tables to cover the store, at a start or while Postgres is away.
 PATIENCE_S: Final = 8.0
 
@@ -86,6 +91,7 @@ class Claims:
         self._clock = clock
         self._rng = rng
         self._hungry: list[Wish] = []
+        self._early: list[Wish] = []
         self._uncovered: list[Wish] = []
         self._parked: dict[str, dict[Wish, None]] = defaultdict(dict)
         self._freed: dict[str, int] = defaultdict(int)
@@ -93,6 +99,7 @@ class Claims:
         self._dry: set[str] = set()
         self._appending = asyncio.Semaphore(ROUNDS)
         self._wake = asyncio.Event()
+        self._settle = asyncio.Event()
         self._cover = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -101,6 +108,9 @@ class Claims:
         wish = parse(question, self._clock.monotonic(), asyncio.get_running_loop().create_future())
         if wish.filter.workspace_id in self._dry:
             self._to_cover(wish)
+        elif self._bus.hinted:
+            self._early.append(wish)
+            self._settle.set()
         else:
             self._feed([wish])
         try:
@@ -202,6 +212,18 @@ class Claims:
                 self._freed.clear()
             if len(self._dry) > 10_000:
                 self._dry.clear()
+
+    async def settle_forever(self) -> None:
+        """Claims that came right after something happened to runs are served once that is known here."""
+        while True:
+            await self._settle.wait()
+            self._settle.clear()
+            wishes, self._early = self._early, []
+            self._consumer.hurry()
+            with contextlib.suppress(TimeoutError):  # what is not known by then comes to light with the next look
+                async with asyncio.timeout(SETTLE_S):
+                    await self._bus.settled()
+            self._feed(wishes)
 
     # --- covering the store ------------------------------------------------------------------------------------------
 

@@ -67,6 +67,7 @@ class Engine:
             tasks.spawn("probes", self._serve_probes)
             tasks.spawn("reconcile", consumer.reconcile_forever)
             tasks.spawn("claims", self._claims.serve_forever)
+            tasks.spawn("settle", self._claims.settle_forever)
             tasks.spawn("cover", self._claims.cover_forever)
             tasks.spawn("parked", self._claims.look_again_forever)
             tasks.spawn("heartbeats", leases.renew_forever)
