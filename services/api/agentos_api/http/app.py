@@ -60,6 +60,7 @@ ROUTERS: Final = tuple(
         experiments,
         scorecards,
         lessons,
+        pipeline,
         events,
         audit,
         principals,
