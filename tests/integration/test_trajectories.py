@@ -1,4 +1,6 @@
-"""Recorded agent sessions go in by the command and come back over the API, SSE and NATS, equal to the byte.
+"""Recorded agent sessions go in by the commands and come back over the API, SSE and NATS, equal to the byte.
+
+Imported, each is a thread and a run that is over; replayed, each is a run that a real worker claims and works on.
 
 The recordings live in ``../shared`` beside the checkout; where that folder is absent, the tests that need it are
 skipped.
@@ -15,8 +17,9 @@ import nats
 import pytest
 from nats.js.api import DeliverPolicy
 
+from agentos.sync.client import Client
 from agentos_cli.trajectory import Session, read_session
-from tests.fixtures.stack import Stack, agentos
+from tests.fixtures.stack import Stack, agentos, wait_until
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "data" / "trajectories"
 WORKSPACE = "ws_trajectories"
@@ -64,6 +67,23 @@ def head_of(api: httpx.Client, room_id: str) -> int:
         events = api.get("/v1/events", params=query).json()
         seq = events["events"][-1]["stream_seq"]
     return seq
+
+
+def settled_head(api: httpx.Client, room_id: str, runs: int) -> int:
+    """The room's head once the evidence of that many runs is in it: it follows the end of a run."""
+
+    def settled() -> bool:
+        query: dict[str, Any] = {"room_id": room_id, "event_type": "evidence.manifest.created", "limit": 200}
+        return len(api.get("/v1/events", params=query).json()["events"]) == runs
+
+    wait_until(settled, 20)
+    return head_of(api, room_id)
+
+
+def events_of_runs(sessions: Iterable[Session]) -> int:
+    """How many events the runs of these sessions are: created, started, ended, evidence; a step, a call and its end a
+    turn; step, artifact and end of step for a patch."""
+    return sum(4 + 3 * len(session.turns) + (3 if session.patch else 0) for session in sessions)
 
 
 def title_of(api: httpx.Client, thread_id: str) -> str:
@@ -145,8 +165,8 @@ async def test_recordings_come_back_the_same_over_every_way_out(stack: Stack, ap
     threads = [entry["thread_id"] for entry in summary["sessions"]]
     expected = {thread_id: said_in(session) for thread_id, session in zip(threads, sessions, strict=True)}
 
-    head = head_of(api, room_id)
-    assert head == 1 + len(files) + summary["messages"]
+    head = settled_head(api, room_id, len(files))
+    assert head == 1 + len(files) + summary["messages"] + events_of_runs(sessions)
     for thread_id, session in zip(threads, sessions, strict=True):
         rows = over_the_api(api, thread_id, f"room/{room_id}@{head}")
         assert [(row["labels"][0], row["content_md"]) for row in rows] == said_in(session)
@@ -168,10 +188,100 @@ async def test_recordings_come_back_the_same_over_every_way_out(stack: Stack, ap
 def test_importing_again_changes_nothing(stack: Stack, api: httpx.Client) -> None:
     files = [str(RECORDINGS / "networking_1.traj"), str(RECORDINGS / "function_calling_simple.traj")]
     first = imported(stack, *files)
-    head = head_of(api, first["room_id"])
+    head = settled_head(api, first["room_id"], 2)
     again = imported(stack, *files)
     assert (again["room_id"], again["sessions"]) == (first["room_id"], first["sessions"])
     assert head_of(api, first["room_id"]) == head
+
+
+def shown_in_run(client: Client, run_id: str) -> list[tuple[int, str, str, str, float | None]]:
+    """Turn, thought, command, observation and duration of each step with its tool call, first to last."""
+    calls = {call.step_id: call for call in client.tool_calls.list(run_id=run_id)}
+    shown = []
+    for step in client.steps.list(run_id):
+        if step.kind != "turn":
+            continue
+        call = calls[step.step_id]
+        assert (step.status, call.status, call.tool_name) == ("succeeded", "succeeded", "shell")
+        assert call.output is not None
+        told = (step.input["turn"], step.input["thought"], call.input["command"])
+        shown.append((*told, call.output["observation"], call.output["duration_s"]))
+    return shown
+
+
+def recorded_in(session: Session) -> list[tuple[int, str, str, str, float | None]]:
+    return [(turn.number, turn.thought, turn.command, turn.observation, turn.duration_s) for turn in session.turns]
+
+
+def patches_of(client: Client, run_id: str) -> list[str | None]:
+    return [artifact.content_text for artifact in client.artifacts.list(run_id=run_id) if artifact.kind == "patch"]
+
+
+@needs_recordings
+def test_a_recording_becomes_a_run_with_a_step_and_a_tool_call_for_each_turn(stack: Stack) -> None:
+    sessions = [read_session(path) for path in sorted(RECORDINGS.glob("*.traj"))]
+    summary = imported(stack, *(str(session.path) for session in sessions))
+    with Client(stack.url, workspace_id=WORKSPACE) as client:
+        for session, told in zip(sessions, summary["sessions"], strict=True):
+            run = client.runs.get(told["run_id"])
+            assert (run.status, run.thread_id, run.title) == ("succeeded", told["thread_id"], session.title)
+            assert run.input["sha256"] == session.digest
+            assert run.output is not None
+            assert run.output["patch_artifact_id"] == told["patch_artifact_id"]
+            assert shown_in_run(client, run.run_id) == recorded_in(session)
+            assert patches_of(client, run.run_id) == ([session.patch] if session.patch else [])
+            assert (told["steps"], told["tool_calls"]) == (len(session.turns), len(session.turns))
+
+
+def replayed(stack: Stack, *arguments: str) -> tuple[int, dict[str, Any]]:
+    done = agentos("replay", "--data-dir", str(stack.data_dir), "--workspace", WORKSPACE, "--json", *arguments)
+    assert done.stdout, done.stderr
+    summary: dict[str, Any] = json.loads(done.stdout)
+    return done.returncode, summary
+
+
+@needs_recordings
+def test_every_recording_runs_again_through_a_real_worker(stack: Stack) -> None:
+    sessions = [read_session(path) for path in sorted(RECORDINGS.glob("*.traj"))]
+    code, summary = replayed(stack, *(str(session.path) for session in sessions))
+    assert code == 0
+    with Client(stack.url, workspace_id=WORKSPACE) as client:
+        for session, told in zip(sessions, summary["sessions"], strict=True):
+            assert (told["status"], told["attempts"], told["as_recorded"]) == ("succeeded", 1, True)
+            assert shown_in_run(client, told["run_id"]) == recorded_in(session)
+            assert patches_of(client, told["run_id"]) == ([session.patch] if session.patch else [])
+            types = [event.event_type for event in client.events.list(run_id=told["run_id"])]
+            assert types[:3] == ["run.created", "run.claimed", "run.started"]
+
+
+@needs_recordings
+def test_a_recording_at_its_own_pace_keeps_its_lease_by_heartbeats(stack: Stack) -> None:
+    code, summary = replayed(stack, "--pace", "1", str(RECORDINGS / "marshmallow_1867.traj"))
+    (told,) = summary["sessions"]
+    assert (code, told["status"], told["attempts"]) == (0, "succeeded", 1)
+    assert told["heartbeats"] >= 1
+
+
+def test_a_recording_that_ends_badly_fails_its_run(stack: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "bad_end.traj"
+    turns = [
+        {"thought": "only a thought", "action": "", "observation": ""},
+        {"thought": "t", "action": "x" * 300_000, "observation": "\x01" * 300_000, "execution_time": 0.25},
+    ]
+    path.write_text(json.dumps({"trajectory": turns, "info": {"exit_status": "exit_cost", "submission": ""}}))
+    summary = imported(stack, str(path))
+    code, again = replayed(stack, str(path))
+    assert code == 0
+    with Client(stack.url, workspace_id=WORKSPACE) as client:
+        for run_id in (summary["sessions"][0]["run_id"], again["sessions"][0]["run_id"]):
+            assert client.runs.get(run_id).status == "failed"
+            first, second = client.steps.list(run_id).all()
+            (call,) = client.tool_calls.list(run_id=run_id).all()
+            assert (first.status, second.status, call.step_id) == ("succeeded", "succeeded", second.step_id)
+            assert call.output is not None
+            assert call.output["duration_s"] == 0.25
+            assert "[cut: " in call.output["observation"]
+            assert "[cut: " in call.input["command"]
 
 
 def write_session(path: Path, observations: Sequence[str]) -> Path:

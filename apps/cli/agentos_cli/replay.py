@@ -8,7 +8,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,14 +20,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import agentos
 from agentos_cli import recorded_run, target
-from agentos_cli.trajectory import Session, read_session
+from agentos_cli.trajectory import Session, Turn, read_session
 from agentos_runtime.errors import RuntimeFailure, Unreachable
 
 ACTOR: Final = "replay"
 FIRST_PATIENCE_S: Final = 3.0
 #: For all sessions together, beside what they are asked to take.
 TIMEOUT_S: Final = 600.0
-LEASE_TTL_S: Final = 30
+#: The shortest, so that heartbeats come soon: they are part of what is replayed.
+LEASE_TTL_S: Final = 5
 WAIT_S: Final = 1
 CONCURRENCY: Final = 4
 
@@ -50,6 +51,7 @@ class Replayed:
     steps: int
     tool_calls: int
     artifacts: int
+    heartbeats: int
 
     @property
     def as_recorded(self) -> bool:
@@ -104,14 +106,16 @@ async def replay(
     await target.require_answer(api, FIRST_PATIENCE_S)
     handler = f"replay-{uuid.uuid4().hex[:12]}"  # this process's runs alone
     try:
+        heartbeats: dict[str, int] = {}
         async with target.client(api, ACTOR) as client:
             made_in = room_id or (await client.rooms.create(_title(sessions), topic="Replayed agent sessions")).room_id
-            worker = await _worker(client, api, handler, sessions, pace, advance)
+            worker = await _worker(client, api, handler, _Play(sessions, pace, advance, heartbeats))
             working = asyncio.create_task(worker.serve_async())
             try:
                 runs = [await _queue(client, made_in, handler, session) for session in sessions]
                 limit_s = TIMEOUT_S + pace * sum(turn.duration_s or 0 for one in sessions for turn in one.turns)
-                ending = asyncio.gather(*(_ended(client, *pair, limit_s) for pair in zip(sessions, runs, strict=True)))
+                ended = (_ended(client, *pair, limit_s, heartbeats) for pair in zip(sessions, runs, strict=True))
+                ending = asyncio.gather(*ended)
                 first: set[asyncio.Future[Any]] = {working, ending}
                 await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
                 if not ending.done():  # the worker cannot work
@@ -128,15 +132,50 @@ async def replay(
         raise RuntimeFailure(f"The replay ended: {error}") from error
 
 
-async def _worker(
-    client: agentos.AsyncClient,
-    api: target.Target,
-    handler: str,
-    sessions: Sequence[Session],
-    pace: float,
-    advance: Advance,
-) -> agentos.Worker:
-    recordings = {session.digest: session for session in sessions}
+@dataclass(frozen=True, slots=True)
+class _Play:
+    """What the worker's handler does: one session again, turn by turn.
+
+    Args:
+        heartbeats: run id -> how often its lease was renewed, filled in here.
+    """
+
+    sessions: Sequence[Session]
+    pace: float
+    advance: Advance
+    heartbeats: dict[str, int]
+
+    async def handle(self, run: agentos.AsyncRunContext) -> dict[str, Any]:
+        session = next(session for session in self.sessions if session.digest == run.input["sha256"])
+        try:
+            for turn in session.turns:
+                await self._turn(run, turn)
+                self.advance(session)
+            artifact_id = await self._hand_in(run, session)
+        finally:
+            self.heartbeats[run.id] = run.heartbeats
+        run.summary = session.outcome or None
+        if session.failed:
+            raise SessionFailed(session.outcome)
+        return recorded_run.run_output(session, artifact_id)
+
+    async def _turn(self, run: agentos.AsyncRunContext, turn: Turn) -> None:
+        title, thought = recorded_run.step_title(turn), recorded_run.step_input(turn)
+        async with run.step(recorded_run.STEP_KIND, title=title, input=thought) as step:
+            if recorded_run.calls_tool(turn):
+                async with step.call(recorded_run.TOOL, recorded_run.tool_input(turn)) as call:
+                    await asyncio.sleep(self.pace * (turn.duration_s or 0))
+                    call.output = recorded_run.tool_output(turn)
+
+    async def _hand_in(self, run: agentos.AsyncRunContext, session: Session) -> str | None:
+        content = recorded_run.patch_of(session)
+        if content is None:
+            return None
+        async with run.step(recorded_run.LAST_STEP_KIND, title="Hand in") as step:
+            return (await step.artifact(recorded_run.PATCH, title=session.title, text=content["text"])).artifact_id
+
+
+async def _worker(client: agentos.AsyncClient, api: target.Target, handler: str, play: _Play) -> agentos.Worker:
     engine_id, engine_token = await _credentials(client)
     worker = agentos.Worker(
         ACTOR,
@@ -149,28 +188,7 @@ async def _worker(
         lease_ttl_s=LEASE_TTL_S,
         wait_s=WAIT_S,
     )
-
-    @worker.run(handler)
-    async def play(run: agentos.AsyncRunContext) -> dict[str, Any]:
-        session = recordings[run.input["sha256"]]
-        for turn in session.turns:
-            title, thought = recorded_run.step_title(turn), recorded_run.step_input(turn)
-            async with run.step(recorded_run.STEP_KIND, title=title, input=thought) as step:
-                if recorded_run.calls_tool(turn):
-                    async with step.call(recorded_run.TOOL, recorded_run.tool_input(turn)) as call:
-                        await asyncio.sleep(pace * (turn.duration_s or 0))
-                        call.output = recorded_run.tool_output(turn)
-            advance(session)
-        artifact_id = None
-        if (content := recorded_run.patch_of(session)) is not None:
-            async with run.step(recorded_run.LAST_STEP_KIND, title="Hand in") as step:
-                kept = await step.artifact(recorded_run.PATCH, title=session.title, text=content["text"])
-                artifact_id = kept.artifact_id
-        run.summary = session.outcome or None
-        if session.failed:
-            raise SessionFailed(session.outcome)
-        return recorded_run.run_output(session, artifact_id)
-
+    worker.run(handler)(play.handle)
     return worker
 
 
@@ -198,7 +216,9 @@ async def _queue(client: agentos.AsyncClient, room_id: str, handler: str, sessio
     return made.run_id
 
 
-async def _ended(client: agentos.AsyncClient, session: Session, run_id: str, limit_s: float) -> Replayed:
+async def _ended(
+    client: agentos.AsyncClient, session: Session, run_id: str, limit_s: float, heartbeats: Mapping[str, int]
+) -> Replayed:
     ended = await client.runs.wait(run_id, timeout_s=limit_s)
     return Replayed(
         file=str(session.path),
@@ -209,6 +229,7 @@ async def _ended(client: agentos.AsyncClient, session: Session, run_id: str, lim
         steps=len(await client.steps.list(run_id).all()),
         tool_calls=len(await client.tool_calls.list(run_id=run_id).all()),
         artifacts=len(await client.artifacts.list(run_id=run_id).all()),
+        heartbeats=heartbeats.get(run_id, 0),
     )
 
 
@@ -230,7 +251,8 @@ def _tell(room_id: str, replayed: Sequence[Replayed], seconds: float, as_json: b
     for session in replayed:
         typer.secho(
             f"{session.file}: run {session.run_id} {session.status} in attempt {session.attempts}: "
-            f"{session.steps} steps, {session.tool_calls} tool calls, {session.artifacts} artifacts",
+            f"{session.steps} steps, {session.tool_calls} tool calls, {session.artifacts} artifacts, "
+            f"{session.heartbeats} heartbeats",
             fg=None if session.as_recorded else typer.colors.RED,
         )
     typer.echo(f"{len(replayed)} sessions in room {room_id} ({seconds:.1f} s). See `agentos tail {room_id}`.")

@@ -23,6 +23,9 @@ class Holding:
 
     Args:
         on_lost: called once, in the thread that finds out.
+
+    Attributes:
+        heartbeats: how many were heard.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class Holding:
     ) -> None:
         self.run = run
         self.on_lost = on_lost
+        self.heartbeats = 0
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._lost: str | None = None
@@ -50,6 +54,7 @@ class Holding:
 
     def extended(self, asked_at: float) -> None:
         """A heartbeat that was sent at ``asked_at`` was heard."""
+        self.heartbeats += 1
         self._until = asked_at + self.run.lease_ttl_s
 
     def lose(self, code: str) -> None:

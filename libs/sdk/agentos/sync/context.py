@@ -41,6 +41,11 @@ class RunContext:
         """Whether the lease is gone. A blocking handler that works long between writes asks now and then."""
         return self._holding.lost is not None
 
+    @property
+    def heartbeats(self) -> int:
+        """How often the lease was renewed."""
+        return self._holding.heartbeats
+
     def step(
         self,
         kind: str,
