@@ -441,3 +441,18 @@ def test_a_failed_run_opens_an_incident_that_is_listed(client: httpx.Client, wor
     )
     same = {"title": "again", "run_id": run, "idempotency_key": f"incident:run_failed:{workspace}:{run}"}
     assert make(client, "/v1/incidents", same, 200)["incident_id"] == row["incident_id"]
+
+
+@pytest.mark.parametrize(
+    ("actor", "told"),
+    [
+        ({}, ("user", "ceo")),
+        ({"actor_type": "user"}, ("user", "ceo")),
+        ({"actor_type": "service"}, ("service", "api")),
+        ({"actor_type": "agent", "actor_id": "watcher"}, ("agent", "watcher")),
+    ],
+)
+def test_who_acts_when_little_is_said(client: httpx.Client, actor: dict[str, str], told: tuple[str, str]) -> None:
+    incident = make(client, "/v1/incidents", {"title": "x", **actor})["incident_id"]
+    row = read(client, f"/v1/incidents/{incident}")["incident"]
+    assert (row["created_by_type"], row["created_by_id"]) == told

@@ -304,6 +304,8 @@ def _actor(caller: Caller, body: CommandBody) -> Actor:
         kind, name = speaker
     else:
         kind, name = "user", None
+    if name is None and speaker is not None and speaker[0] == kind:
+        name = speaker[1]
     return principals.actor(caller.workspace_id, kind, name or ("api" if kind == "service" else "anon"))
 
 
