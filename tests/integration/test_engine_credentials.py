@@ -182,6 +182,19 @@ def test_a_token_for_one_room_writes_and_listens_there_only(client: httpx.Client
         assert feed.status_code == 403
 
 
+def test_a_stream_ends_when_its_token_does(client: httpx.Client) -> None:
+    made = register(client)
+    with client.stream("GET", "/v1/streams/workspace", headers=credentials(made)) as feed:
+        lines = feed.iter_lines()
+        assert next(lines) == "retry: 2000"
+        token = made["token"]
+        client.post(f"/v1/engines/{token['engine_id']}/tokens/{token['token_id']}/revoke", json={})
+        assert [line for line in lines if "gone" in line or "revoked" in line][-2:] == [
+            "event: gone",
+            'data: {"reason":"revoked"}',
+        ]
+
+
 def test_an_engine_cannot_give_itself_more(client: httpx.Client) -> None:
     made = register(client)
     own, engine, token = credentials(made), made["engine"]["engine_id"], made["token"]["token_id"]

@@ -154,6 +154,10 @@ class Access:
             return None
         return await self._registry.verify(workspace_id, engine_id, token, action, room_id)
 
+    async def recheck(self, engine: VerifiedEngine) -> None:
+        """Raises as :meth:`Registry.recheck` when an engine's token does not count any more."""
+        await self._registry.recheck(engine.workspace_id, engine.engine_id, engine.token_id)
+
     async def _engine_of(self, headers: Mapping[bytes, bytes], workspace_id: str) -> VerifiedEngine | None:
         engine_id, token = headers.get(b"x-engine-id"), headers.get(b"x-engine-token")
         if engine_id is not None or token is not None:

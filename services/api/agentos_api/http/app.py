@@ -97,7 +97,7 @@ def build(services: Services, commands: Commands, access: Access, calls: Sequenc
     api.add_exception_handler(RequestValidationError, _invalid_request)
     api.add_exception_handler(HTTPException, _http_error)
     api.add_exception_handler(Exception, _unexpected)
-    streams = Streams(services.hub)
+    streams = Streams(services.hub, access.recheck)
     return Edge(
         api,
         commands,

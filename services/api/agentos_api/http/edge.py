@@ -214,14 +214,14 @@ class Edge:
                 message["headers"] = [*headers, *_stamp(exchange)]
             await send(message)
 
+        scope.setdefault("state", {})
+        scope["state"] |= {"workspace_id": workspace_id, "identity": identity, "exchange": exchange}
         try:
             if stream is not None:
                 if scope["method"] not in ("GET", "HEAD"):
                     raise MethodNotAllowed("method_not_allowed", "Use GET here.")
                 await stream(scope, receive, stamped, workspace_id)
                 return
-            scope.setdefault("state", {})
-            scope["state"] |= {"workspace_id": workspace_id, "identity": identity, "exchange": exchange}
             await self._reads(scope, receive, stamped)
         except Exception:
             if started:

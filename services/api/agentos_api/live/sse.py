@@ -4,17 +4,25 @@ Whatever is wrong with a request is raised before the response starts, so that t
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
 from agentos_api.http.protocol import ABORT
 from agentos_api.live import frames
+from agentos_api.live.client import Client
 from agentos_api.live.hub import Hub
-from agentos_shared.domain.errors import Invalid, NotAcceptable, NotFound
+from agentos_shared.domain.engine_checks import VerifiedEngine
+from agentos_shared.domain.errors import Forbidden, Invalid, NotAcceptable, NotFound, TryLater, Unauthorized
+from agentos_shared.host.lifecycle import CLOCK
 
+Recheck: TypeAlias = Callable[[VerifiedEngine], Awaitable[object]]
+
+#: Seconds between looks at the token of an engine that follows a stream.
+RECHECK_S: Final = 1.0
 MAX_SEQ: Final = 2**63 - 1
 HEADERS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -25,10 +33,15 @@ HEADERS: Final = (
 
 
 class Streams:
-    """The two endpoints, in the shape in which the edge calls them."""
+    """The two endpoints, in the shape in which the edge calls them.
 
-    def __init__(self, hub: Hub) -> None:
+    Args:
+        recheck: whether an engine still is what it was when its stream began; raises DomainError when not.
+    """
+
+    def __init__(self, hub: Hub, recheck: Recheck | None = None) -> None:
         self._hub = hub
+        self._recheck = recheck
 
     async def room(self, scope: Scope, receive: Receive, send: Send, workspace_id: str) -> None:
         """A room's events. The workspace is the room's own; one that the client names must be it.
@@ -69,11 +82,34 @@ class Streams:
         elif cursor > head:
             greeting += frames.reset(head)
             cursor = head
-        await _until_closed(self._hub, scope, receive, send, key, cursor, greeting)
+        identity = scope.get("state", {}).get("identity")
+        engine = None if identity is None else identity.engine
+        watch = None if engine is None or self._recheck is None else partial(_until_refused, self._recheck, engine)
+        await _until_closed(self._hub, scope, receive, send, key, cursor, greeting, watch)
+
+
+async def _until_refused(recheck: Recheck, engine: VerifiedEngine, client: Client) -> None:
+    """Send a client away once its engine's token does not count any more."""
+    while True:
+        await CLOCK.sleep(RECHECK_S)
+        try:
+            await recheck(engine)
+        except (Unauthorized, Forbidden):
+            client.say_goodbye("revoked")
+            return
+        except TryLater:
+            continue  # what is not known now is asked again; a stream is no reason to break off
 
 
 async def _until_closed(
-    hub: Hub, scope: Scope, receive: Receive, send: Send, key: tuple[str, str], cursor: int, greeting: bytes
+    hub: Hub,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    key: tuple[str, str],
+    cursor: int,
+    greeting: bytes,
+    watch: Callable[[Client], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     closed = False
     abort: Callable[[], None] | None = (scope.get("extensions") or {}).get(ABORT)
@@ -87,6 +123,7 @@ async def _until_closed(
             task.cancel()
 
     client = hub.attach(key, send, abort or cut, cursor, greeting)
+    watching = None if watch is None else asyncio.create_task(watch(client))
     try:
         while (await receive())["type"] != "http.disconnect":
             pass
@@ -94,6 +131,8 @@ async def _until_closed(
         if not closed:
             raise
     finally:
+        if watching is not None:
+            watching.cancel()
         client.close()
 
 
