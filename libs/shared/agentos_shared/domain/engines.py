@@ -60,13 +60,13 @@ class RevokeToken(CommandBody):
     """Ends one token of an engine, at once and for good."""
 
     token_id: str = Field(min_length=1, max_length=64)
-    reason: str = Field("manual_revoke", min_length=1, max_length=4000)
+    reason: str | None = Field(None, max_length=4000)
 
 
 class DeactivateEngine(CommandBody):
     """Ends all tokens of an engine. Registering it again makes it active, with a new token."""
 
-    reason: str = Field("manual_deactivate", min_length=1, max_length=4000)
+    reason: str | None = Field(None, max_length=4000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ def revoke_token(command: Command[RevokeToken], view: View) -> list[NewEvent]:
                 "engine_id": command.entity_id,
                 "capability_token_id": token.capability_token_id,
                 "token_id": token.token_id,
-                "reason": command.body.reason,
+                "reason": command.body.reason or "manual_revoke",
             },
         )
     ]
@@ -248,7 +248,7 @@ def deactivate(command: Command[DeactivateEngine], view: View) -> list[NewEvent]
                 "engine_id": command.entity_id,
                 "token_ids": [token.token_id for token in live],
                 "capability_token_ids": [token.capability_token_id for token in live],
-                "reason": command.body.reason,
+                "reason": command.body.reason or "manual_deactivate",
             },
         )
     ]
