@@ -37,6 +37,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
 
 
+@pytest.fixture
+def fault_rounds() -> int:
+    """How many rounds there are: 1 unless ``make faults`` asks for more."""
+    return _rounds().count
+
+
 #: Checks of the whole store take the longer the more is in it.
 CASES_PER_STACK = 40
 
