@@ -12,6 +12,7 @@ from nats import connect
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from agentos_engine import tables
 from agentos_runtime import probe
 from agentos_shared.contracts import subjects
 from agentos_shared.contracts.subjects import EVENTS_STREAM, EVENTS_SUBJECTS, PROJECTOR_DURABLE
@@ -33,6 +34,8 @@ API_MAY_NOT = [
     "insert into evt_migrations values (9, 'x', 'x')",
     "create role mine",
     "set role agentos_projector",
+    "set role agentos_engine",
+    "create table eng.mine (id int)",
     "set session_replication_role = replica",
 ]
 PROJECTOR_MAY_NOT = [
@@ -43,6 +46,17 @@ PROJECTOR_MAY_NOT = [
     "select * from evt_keys",
     "select * from evt_outbox",
     "create table mine (id int)",
+    "set role agentos_api",
+]
+ENGINE_MAY_NOT = [
+    "insert into evt_stream_heads values ('room', 'r', 'w', 0, null)",
+    "update evt_events set zone = 'x'",
+    "delete from evt_events",
+    "select * from evt_keys",
+    "select * from evt_outbox",
+    "create table public.mine (id int)",
+    "create table proj.mine (id int)",
+    "create temporary table mine (id int)",
     "set role agentos_api",
 ]
 OWNER_MAY_NOT = ["update evt_events set zone = 'x'", "delete from evt_events", "truncate evt_events"]
@@ -58,6 +72,25 @@ async def test_the_api_may_not(postgres: Postgres, statement: str) -> None:
 async def test_the_projector_may_not(postgres: Postgres, statement: str) -> None:
     with pytest.raises(DENIED):
         await execute(postgres.projector_url, statement)
+
+
+@pytest.mark.parametrize("statement", ENGINE_MAY_NOT)
+async def test_the_engine_service_may_not(postgres: Postgres, statement: str) -> None:
+    with pytest.raises(DENIED):
+        await execute(postgres.engine_url, statement)
+
+
+async def test_the_api_reads_leases_and_nothing_else_of_the_engine_service(postgres: Postgres) -> None:
+    await execute(postgres.api_url, "select * from eng.eng_leases_public")
+    engine = await asyncpg.connect(postgres.engine_url)
+    await tables.prepare(engine)
+    await engine.close()
+    api = await asyncpg.connect(postgres.api_url)
+    assert await api.fetch("select * from eng.eng_leases_public") == []
+    for statement in ("select * from eng.eng_runs", "delete from eng.eng_leases_public"):
+        with pytest.raises(DENIED):
+            await api.execute(statement)
+    await api.close()
 
 
 async def test_the_services_may_do_their_work(postgres: Postgres) -> None:
@@ -90,7 +123,7 @@ async def test_even_the_owner_cannot_change_events(postgres: Postgres, statement
     await owner.close()
 
 
-@pytest.mark.parametrize("role", ["api_url", "projector_url"])
+@pytest.mark.parametrize("role", ["api_url", "projector_url", "engine_url"])
 async def test_a_hanging_session_of_a_service_is_ended(postgres: Postgres, role: str) -> None:
     connection = await asyncpg.connect(getattr(postgres, role))
     for setting in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
@@ -164,7 +197,16 @@ NATS_MAY_NOT = {
         f"$JS.API.CONSUMER.DELETE.{EVENTS_STREAM}.another",
         "_INBOX_api.forged",
     ],
-    "api": ["$JS.API.STREAM.DELETE.ANOTHER", "agentos.svc.projector.incident.create", "_INBOX_projector.forged"],
+    "engine": [
+        EVENT,
+        "agentos.cmd.ws_dev.room.create",
+        "agentos.svc.projector.incident.create",
+        subjects.PING_RUNS,
+        f"$JS.API.STREAM.DELETE.{EVENTS_STREAM}",
+        f"$JS.API.CONSUMER.DELETE.{EVENTS_STREAM}.{PROJECTOR_DURABLE}",
+        "_INBOX_api.forged",
+    ],
+    "api": ["$JS.API.STREAM.DELETE.ANOTHER", "agentos.svc.engine.run.claim", "_INBOX_engine.forged"],
     "supervisor": [EVENT, "agentos.cmd.ws_dev.room.create", f"$JS.API.STREAM.DELETE.{EVENTS_STREAM}"],
 }
 
