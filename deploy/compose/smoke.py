@@ -1,4 +1,4 @@
-"""Uses a running stack once, by its address: a room, a thread, messages, the live stream, the read side, the chain.
+"""Uses a running stack once, by its address: a room, a thread, messages, live stream, read side, chain, a run.
 
 Standard library only, so that any machine with a Python can run it: `python3 smoke.py http://127.0.0.1:7717 [room_id]`.
 Prints the room's id. With a room's id it finds that room as it was left, and adds to it.
@@ -12,7 +12,8 @@ from itertools import islice
 from typing import Any
 
 TIMEOUT_S = 15
-WORKSPACE = "ws_smoke"
+#: That whose runs the embedded worker claims when nothing else is said.
+WORKSPACE = "ws_dev"
 
 
 class Client:
@@ -71,7 +72,20 @@ def main(url: str, room_id: str | None) -> None:
     expect("messages read", sorted(m["content_md"] for m in read), sorted(f"message {n}" for n in range(1, head)))
     chain = client.call(f"/v1/audit/hash-chain/verify?stream_type=room&stream_id={room_id}")
     expect("chain", chain["valid"], True)
+    work(client)
     print(room_id)  # noqa: T201 - its output
+
+
+def work(client: Client) -> None:
+    """Has the embedded worker do a run. In a room of its own: the other one's events are counted."""
+    room_id = client.call("/v1/rooms", {"title": "Smoke, work"})["room_id"]
+    wish = {"room_id": room_id, "input": {"handler": "echo", "said": 1}}
+    run_id = client.call("/v1/runs", wish)["run_id"]
+    with client.open(f"/v1/streams/rooms/{room_id}") as live:
+        feed = events(live)
+        while (run := client.call(f"/v1/runs/{run_id}")["run"])["status"] in ("queued", "running"):
+            next(feed)  # each event is a reason to look again; a silent stream ends by its timeout
+    expect("run", (run["status"], run["output"]), ("succeeded", {"said": 1}))
 
 
 def expect(what: str, found: Any, wanted: Any) -> None:
