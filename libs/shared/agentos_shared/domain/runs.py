@@ -451,7 +451,7 @@ def inside(
     policy_context: dict[str, Any] | None = None,
 ) -> NewEvent:
     """An event of something inside a run: where and to what it belongs is the run's."""
-    return NewEvent(
+    event = NewEvent(
         event_type=event_type,
         stream=Stream("room", run.room_id),
         workspace_id=run.workspace_id,
@@ -467,8 +467,8 @@ def inside(
         correlation_id=run.correlation_id,
         idempotency_key=command.meta.idempotency_key,
         data=data,
-        policy_context=policy_context or {},
     )
+    return event._replace(policy_context=policy_context, model_context={}, display={}) if policy_context else event
 
 
 def error_of(message: str | None, error: dict[str, Any] | None) -> dict[str, Any] | None:
