@@ -1,7 +1,8 @@
 """Every filter of GET /v1/events finds its rows by an index, and by no scan of the whole store."""
 
+import random
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -10,6 +11,7 @@ import pytest
 from agentos_api.reads.queries import Reader
 from agentos_api.reads.waiting import Projected
 from agentos_api.routes import events
+from tests.fixtures.projecting import START, WORKSPACE, History, connected, insert
 from tests.fixtures.stack import Postgres
 
 NOTHING: dict[str, Any] = {
@@ -42,6 +44,7 @@ class Explaining(Reader):
     [
         ({"stream_type": "workspace", "stream_id": "ws"}, {"evt_events_pkey"}),
         ({"room_id": "room_x", "event_types": ["a", "b"]}, {"evt_events_pkey"}),
+        ({"room_id": "room_x", "after": datetime(2026, 1, 1, tzinfo=UTC)}, {"evt_events_pkey"}),
         ({"thread_id": "th_x", "subject_principal_id": "p"}, {"evt_events_thread"}),
         ({"run_id": "run_x", "thread_id": "th_x"}, {"evt_events_run"}),
         ({"step_id": "step_x", "run_id": "run_x"}, {"evt_events_step"}),
@@ -69,3 +72,31 @@ async def test_a_filter_is_served_by_its_index(
     plan = "\n".join(row[0] for row in rows)
     assert "Seq Scan on evt_events" not in plan, plan
     assert set(re.findall(r"(?:using|Bitmap Index Scan on) (evt_events_\w+)", plan)) == indexes, plan
+
+
+@pytest.mark.parametrize("direction", events.ORDERS)
+async def test_times_in_a_stream_are_exact_though_clocks_differ(postgres: Postgres, direction: str) -> None:
+    rng = random.Random(1)
+    history = History()
+    history.fill(1, 400)
+    apart = [timedelta(seconds=rng.uniform(-4.9, 4.9)) for _ in history.events]
+    stored = [
+        event._replace(recorded_at=START + timedelta(seconds=number) + shift)
+        for number, (event, shift) in enumerate(zip(history.events, apart, strict=True))
+    ]
+    async with connected(postgres.owner_url) as owner:
+        await insert(owner, stored)
+    (room,) = {event.stream_id for event in stored}
+    async with asyncpg.create_pool(postgres.api_url, min_size=1, max_size=1) as pool:
+        for _ in range(60):
+            after, before = (START + timedelta(seconds=rng.randint(-20, 420)) for _ in range(2))
+            asked = {"room_id": room, "after": rng.choice([None, after]), "before": rng.choice([None, before])}
+            filters = events.Filters(**NOTHING | asked | {"direction": direction})
+            rows = await events.find(Reader(pool, Projected(), WORKSPACE), filters, filters.order.start, 1000)
+            expected = [
+                event.stream_seq
+                for event in stored
+                if (filters.after is None or event.recorded_at > filters.after)
+                and (filters.before is None or event.recorded_at < filters.before)
+            ]
+            assert [row["stream_seq"] for row in rows] == expected[:: 1 if direction == "asc" else -1]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, cast
 from uuid import UUID
 
@@ -20,6 +20,8 @@ router = APIRouter(tags=["events"])
 STREAM_TYPES: Final = ("room", "thread", "workspace")
 MAX_EVENT_TYPES: Final = 20
 ORDERS: Final = ("asc", "desc")
+#: How far the clocks of those who append to one stream may be apart, so that a range of time there is complete.
+CLOCKS_DIFFER: Final = timedelta(seconds=10)
 #: Sort before and after every id.
 FIRST_ID: Final = UUID(int=0)
 LAST_ID: Final = UUID(int=2**128 - 1)
@@ -49,7 +51,7 @@ _BY_COLUMN: Final = {
     "subject_agent_id": _statement("by_column", "data ->> 'agent_id'", "$8"),
     "thread_id": _statement("by_column", "thread_id", "$3"),
 }
-_SQL: Final = {name: _statement(name) for name in ("by_stream", "by_principal", "by_types")}
+_SQL: Final = {name: _statement(name) for name in ("by_stream", "by_stream_and_time", "by_principal", "by_types")}
 _BY_EVENT_ID: Final = _TEXTS["by_event_id"].replace("{columns}", _TEXTS["columns"])
 
 
@@ -334,7 +336,10 @@ async def find(reader: Reader, filters: Filters, place: Key, limit: int) -> Sequ
         stream = (filters.stream_type or "room", filters.stream_id or filters.room_id)
         seq = cast("int", place[0])
         seqs = (max(filters.from_seq, seq), MAX_SEQ) if way == "asc" else (filters.from_seq, seq)
-        return await reader.fetch(_SQL["by_stream"][way], *passed, *stream, *seqs, filters.after, filters.before)
+        if filters.after is None and filters.before is None:
+            return await reader.fetch(_SQL["by_stream"][way], *passed, *stream, *seqs)
+        times = (filters.after, filters.before, CLOCKS_DIFFER)
+        return await reader.fetch(_SQL["by_stream_and_time"][way], *passed, *stream, *seqs, *times)
     served = (statement for column, statement in _BY_COLUMN.items() if getattr(filters, column) is not None)
     return await reader.fetch(next(served, _SQL["by_principal"])[way], *passed, *_times(filters, place))
 

@@ -22,13 +22,47 @@ and (
 -- name: by_stream
 -- A page of one stream, in stream order.
 select {columns} from evt_events
+where stream_type = $11 and stream_id = $12 and stream_seq > $13 and stream_seq < $14 and {filters}
+order by stream_seq {direction}
+limit $10
+
+-- name: by_stream_and_time
+-- The same between two times ($15, $16). In a stream, time goes the way of stream_seq, but for clocks that differ: so
+-- where to begin and to end is found by halving, with a margin, and the times themselves are compared then.
+with recursive first(low, high) as (
+    select $13::bigint, least($14::bigint, (select seq + 1 from evt_stream_heads where stream_type = $11 and stream_id = $12))
+    union all
+    select
+        case when probe.recorded_at < $15::timestamptz - $17::interval then half.seq else first.low end,
+        case when probe.recorded_at < $15::timestamptz - $17::interval then first.high else half.seq end
+    from first
+    cross join lateral (select first.low + (first.high - first.low) / 2 as seq) half
+    cross join lateral (
+        select recorded_at from evt_events where stream_type = $11 and stream_id = $12 and stream_seq = half.seq
+    ) probe
+    where $15 is not null and first.high - first.low > 1
+),
+last(low, high) as (
+    select $13::bigint, least($14::bigint, (select seq + 1 from evt_stream_heads where stream_type = $11 and stream_id = $12))
+    union all
+    select
+        case when probe.recorded_at < $16::timestamptz + $17::interval then half.seq else last.low end,
+        case when probe.recorded_at < $16::timestamptz + $17::interval then last.high else half.seq end
+    from last
+    cross join lateral (select last.low + (last.high - last.low) / 2 as seq) half
+    cross join lateral (
+        select recorded_at from evt_events where stream_type = $11 and stream_id = $12 and stream_seq = half.seq
+    ) probe
+    where $16 is not null and last.high - last.low > 1
+)
+select {columns} from evt_events
 where
     stream_type = $11
     and stream_id = $12
-    and stream_seq > $13
-    and stream_seq < $14
-    and ($15::timestamptz is null or recorded_at > $15)
-    and ($16::timestamptz is null or recorded_at < $16)
+    and stream_seq > (select max(low) from first)
+    and stream_seq < (select min(high) from last)
+    and ($15 is null or recorded_at > $15)
+    and ($16 is null or recorded_at < $16)
     and {filters}
 order by stream_seq {direction}
 limit $10
