@@ -73,11 +73,6 @@ def headers_of(settings: Settings, actor: tuple[str, str] | None) -> dict[str, s
         headers["authorization"] = f"Bearer {settings.token}"
     if actor is not None:
         headers["x-actor-type"], headers["x-actor-id"] = actor
+    if settings.engine_id and settings.engine_token:  # then the engine is the actor
+        headers["x-engine-id"], headers["x-engine-token"] = settings.engine_id, settings.engine_token
     return headers
-
-
-def engine_headers(settings: Settings) -> dict[str, str]:
-    """Credentials of the engine, for claims, leases and writes under them; empty where there are none."""
-    if not settings.engine_id or not settings.engine_token:
-        return {}
-    return {"x-engine-id": settings.engine_id, "x-engine-token": settings.engine_token}

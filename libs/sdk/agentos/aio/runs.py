@@ -6,7 +6,6 @@ from typing import Any
 
 from agentos.aio.connection import Connection
 from agentos.aio.listing import AsyncListing
-from agentos.answers import engine_headers
 from agentos.models import ClaimedRun, Evidence, Lease, Run, RunAttempt, RunCreated, Written
 
 #: Bounds of the pauses of :meth:`Runs.wait`.
@@ -133,7 +132,6 @@ class Runs:
             "/v1/runs/claim",
             body,
             idempotency_key=idempotency_key,
-            headers=engine_headers(self._connection.settings),
             patience_s=patience_s,
             timeout_s=wait_s + 15.0,
         )
@@ -151,7 +149,6 @@ class Runs:
             "POST",
             f"/v1/runs/{run_id}/lease/heartbeat",
             body={"claim_token": claim_token},
-            headers=engine_headers(self._connection.settings),
             patience_s=patience_s,
             timeout_s=timeout_s,
         )
@@ -163,7 +160,6 @@ class Runs:
             "POST",
             f"/v1/runs/{run_id}/lease/release",
             body={"claim_token": claim_token},
-            headers=engine_headers(self._connection.settings),
             patience_s=patience_s,
         )
         return bool(answer.members().get("released"))
@@ -203,6 +199,4 @@ class Runs:
         return await self._end(run_id, "cancel", {"reason": reason}, None)
 
     async def _end(self, run_id: str, verb: str, body: Mapping[str, Any], patience_s: float | None) -> Written:
-        headers = engine_headers(self._connection.settings)
-        path = f"/v1/runs/{run_id}/{verb}"
-        return (await self._connection.post(path, body, headers=headers, patience_s=patience_s)).read(Written)
+        return (await self._connection.post(f"/v1/runs/{run_id}/{verb}", body, patience_s=patience_s)).read(Written)

@@ -55,7 +55,6 @@ class Connection:
         body: Mapping[str, Any],
         *,
         idempotency_key: str | None = None,
-        headers: Mapping[str, str] | None = None,
         patience_s: float | None = None,
         timeout_s: float | None = None,
     ) -> Answer:
@@ -66,7 +65,7 @@ class Connection:
             idempotency_key: a new one where none is given.
             patience_s: instead of the client's own.
         """
-        keyed = {"idempotency-key": idempotency_key or str(uuid.uuid4()), **(headers or {})}
+        keyed = {"idempotency-key": idempotency_key or str(uuid.uuid4())}
         return self.request("POST", path, body=body, headers=keyed, patience_s=patience_s, timeout_s=timeout_s)
 
     def request(

@@ -3,16 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from agentos.answers import Answer, clean, engine_headers
+from agentos.answers import clean
 from agentos.errors import ToolRefused
 from agentos.models import Artifact, ArtifactCreated, Step, StepCreated, ToolCall, ToolInvoked, Written
 from agentos.sync.connection import Connection
 from agentos.sync.listing import Listing
-
-
-def _post(connection: Connection, path: str, body: Mapping[str, Any], idempotency_key: str | None) -> Answer:
-    headers = engine_headers(connection.settings)
-    return connection.post(path, body, idempotency_key=idempotency_key, headers=headers)
 
 
 class Steps:
@@ -33,7 +28,8 @@ class Steps:
     ) -> StepCreated:
         """A new step of a running run."""
         body = {"kind": kind, "title": title, "input": input, "claim_token": claim_token}
-        return (_post(self._connection, f"/v1/runs/{run_id}/steps", body, idempotency_key)).read(StepCreated)
+        path = f"/v1/runs/{run_id}/steps"
+        return (self._connection.post(path, body, idempotency_key=idempotency_key)).read(StepCreated)
 
     def list(self, run_id: str, *, min_position: str | Written | None = None) -> Listing[Step]:
         """Steps of a run, first to last."""
@@ -49,7 +45,9 @@ class Steps:
     ) -> Written:
         """End a step well."""
         body = {"output": output, "claim_token": claim_token}
-        return (_post(self._connection, f"/v1/steps/{step_id}/complete", body, idempotency_key)).read(Written)
+        return (self._connection.post(f"/v1/steps/{step_id}/complete", body, idempotency_key=idempotency_key)).read(
+            Written
+        )
 
     def fail(
         self,
@@ -62,7 +60,8 @@ class Steps:
     ) -> Written:
         """End a step as failed."""
         body = {"message": message, "error": error, "claim_token": claim_token}
-        return (_post(self._connection, f"/v1/steps/{step_id}/fail", body, idempotency_key)).read(Written)
+        path = f"/v1/steps/{step_id}/fail"
+        return (self._connection.post(path, body, idempotency_key=idempotency_key)).read(Written)
 
 
 class ToolCalls:
@@ -87,7 +86,7 @@ class ToolCalls:
             ToolRefused: a policy did not allow it, so that there is no such call.
         """
         body = {"tool_name": tool_name, "input": input, "title": title, "claim_token": claim_token}
-        answer = _post(self._connection, f"/v1/steps/{step_id}/toolcalls", body, idempotency_key)
+        answer = self._connection.post(f"/v1/steps/{step_id}/toolcalls", body, idempotency_key=idempotency_key)
         members = answer.members()
         if "tool_call_id" not in members and "decision" in members:
             raise ToolRefused(tool_name, members["decision"], members.get("reason_code", ""), members.get("reason"))
@@ -104,7 +103,7 @@ class ToolCalls:
         """What came of it."""
         body = {"output": output, "claim_token": claim_token}
         path = f"/v1/toolcalls/{tool_call_id}/succeed"
-        return (_post(self._connection, path, body, idempotency_key)).read(Written)
+        return (self._connection.post(path, body, idempotency_key=idempotency_key)).read(Written)
 
     def fail(
         self,
@@ -117,7 +116,9 @@ class ToolCalls:
     ) -> Written:
         """Why nothing came of it."""
         body = {"message": message, "error": error, "claim_token": claim_token}
-        return (_post(self._connection, f"/v1/toolcalls/{tool_call_id}/fail", body, idempotency_key)).read(Written)
+        return (
+            self._connection.post(f"/v1/toolcalls/{tool_call_id}/fail", body, idempotency_key=idempotency_key)
+        ).read(Written)
 
     def get(self, tool_call_id: str) -> ToolCall:
         """One call, as new as the store is."""
@@ -178,7 +179,7 @@ class Artifacts:
             "claim_token": claim_token,
         }
         path = f"/v1/steps/{step_id}/artifacts"
-        return (_post(self._connection, path, body, idempotency_key)).read(ArtifactCreated)
+        return (self._connection.post(path, body, idempotency_key=idempotency_key)).read(ArtifactCreated)
 
     def get(self, artifact_id: str) -> Artifact:
         """One artifact, as new as the store is."""

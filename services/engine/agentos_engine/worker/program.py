@@ -37,15 +37,14 @@ async def serve(settings: WorkerSettings, shutdown: Shutdown) -> None:
 
 
 async def _worker(settings: WorkerSettings, workspace_id: str) -> agentos.Worker:
-    token, engine_id, engine_token = None, None, None
+    engine_id, engine_token = None, None
     if settings.auth == "enforced" and settings.local_token_file is not None:
-        token = settings.local_token_file.read_text(encoding="ascii").strip()
-        engine_id, engine_token = await _register(settings.url, workspace_id, token)
+        local_token = settings.local_token_file.read_text(encoding="ascii").strip()
+        engine_id, engine_token = await _register(settings.url, workspace_id, local_token)
     worker = agentos.Worker(
         NAME,
         url=settings.url,
         workspace_id=workspace_id,
-        token=token,
         engine_id=engine_id,
         engine_token=engine_token,
         concurrency=settings.worker_concurrency,
@@ -60,7 +59,10 @@ async def _worker(settings: WorkerSettings, workspace_id: str) -> agentos.Worker
 
 
 async def _register(url: str, workspace_id: str, token: str) -> tuple[str, str | None]:
-    """Register this process's engine. Each start has a token of its own; those before it are revoked."""
+    """Register this process's engine, as the local user; from then on it is that engine and nothing more.
+
+    Each start has a token of its own; those before it are revoked.
+    """
     forever = agentos.Retry(patience_s=float("inf"))
     async with agentos.AsyncClient(url, workspace_id=workspace_id, token=token, retry=forever) as client:
         registered = await client.engines.register(NAME, token_label=f"pid {os.getpid()}")
