@@ -6,7 +6,7 @@ from the code. A test compares the file with what this makes.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from agentos_api.command_type import CommandType
 from agentos_api.command_types import COMMAND_TYPES
 from agentos_shared import dlp
 from agentos_shared.domain import incidents, principals
+from agentos_shared.domain.actions import action_digest
 from agentos_shared.domain.artifacts import Kept
 from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
 from agentos_shared.domain.decider import Command, Meta
@@ -42,6 +43,14 @@ ENTITIES = {
     "experiment": "exp_01KAT0N3C8F2K6Q1T4W9Y7ZBXE",
     "scorecard": "scd_01KAT0N5E1H7M3R8V2X6DJ4SGP",
     "lesson": "les_01KAT0N7G4K9P5T2W8Z1BC6HFN",
+    "approval": "appr_01KAT0NA0Q4M7S2W5Y8C1E6HFZ",
+    "grant": "appr_01KAT0NA1Q4M7S2W5Y8C1E6HFZ",
+    "held approval": "appr_01KAT0NA2Q4M7S2W5Y8C1E6HFZ",
+    "expired approval": "appr_01KAT0NA3Q4M7S2W5Y8C1E6HFZ",
+    "lapsed approval": "appr_01KAT0NA4Q4M7S2W5Y8C1E6HFZ",
+    "cancelled approval": "appr_01KAT0NA5Q4M7S2W5Y8C1E6HFZ",
+    "replaced approval": "appr_01KAT0NA7Q4M7S2W5Y8C1E6HFZ",
+    "replacing approval": "appr_01KAT0NA6Q4M7S2W5Y8C1E6HFZ",
     "engine": engine_id("ws_dev", "summariser"),
 }
 
@@ -174,6 +183,42 @@ EXAMPLES: tuple[Example, ...] = (
             "action_items": ["add a scorecard to the template"],
             "scorecard_id": ENTITIES["scorecard"],
         },
+    ),
+)
+_REQUEST = {"to": "ada@example.org"}
+_EMAIL = {"action": "email.send", "title": "Send the report", "request": _REQUEST}
+_DIGEST = action_digest("ws_dev", "email.send", META.actor, ENTITIES["room"], None, _REQUEST)
+_IN_ROOM = {"action": "email.send", "room_id": ENTITIES["room"], "scope": {"type": "room", "max_uses": 5}}
+_LATER = MOMENT + timedelta(days=31)
+EXAMPLES += (
+    Example("approval.create", {**_EMAIL, "room_id": ENTITIES["room"]}, loaded=MOMENT),
+    Example("approval.decide", {"decision": "approve", "reason": "looks right"}, loaded=MOMENT),
+    Example("approval.consume", {"action_digest": _DIGEST}, loaded=MOMENT),
+    Example("approval.create", _IN_ROOM, new="grant", loaded=MOMENT),
+    Example("approval.decide", {"decision": "approve"}, on="grant", loaded=MOMENT),
+    Example("approval.consume", {"action_digest": _DIGEST, "room_id": ENTITIES["room"]}, on="grant", loaded=MOMENT),
+    Example("grant.revoke", {"reason": "the night shift is over"}, on="grant", loaded=MOMENT),
+    Example("approval.create", _EMAIL, new="held approval", loaded=MOMENT),
+    Example(
+        "approval.decide",
+        {"decision": "hold", "wake_at": "2026-11-24T09:00:00.000Z"},
+        on="held approval",
+        loaded=MOMENT,
+    ),
+    Example("approval.expire", {}, on="held approval", loaded=MOMENT + timedelta(hours=4)),
+    Example("approval.create", _EMAIL, new="expired approval", loaded=MOMENT),
+    Example("approval.expire", {}, on="expired approval", loaded=_LATER),
+    Example("approval.create", _IN_ROOM, new="lapsed approval", loaded=MOMENT),
+    Example("approval.decide", {"decision": "approve"}, on="lapsed approval", loaded=MOMENT),
+    Example("approval.expire", {}, on="lapsed approval", loaded=_LATER),
+    Example("approval.create", _EMAIL, new="replaced approval", loaded=MOMENT),
+    Example("approval.create", _EMAIL, new="cancelled approval", loaded=MOMENT),
+    Example("approval.cancel", {"reason": "sent by hand"}, on="cancelled approval", loaded=MOMENT),
+    Example(
+        "approval.create",
+        {**_EMAIL, "supersedes": ENTITIES["replaced approval"]},
+        new="replacing approval",
+        loaded=MOMENT,
     ),
 )
 LEAK = "the key is ghp_" + "0123456789abcdefghijABCDEFGHIJ012345"
@@ -340,6 +385,8 @@ def _overview(told: Sequence[tuple[Event, CommandType | None]]) -> Iterator[str]
 def _cause(kind: CommandType | None) -> str:
     if kind is None:
         return "the secret scanner, in the append itself"
+    if kind.name == "approval.expire":
+        return f"the API itself, when the time has come, command `{kind.name}`"
     if kind.internal:
         return f"`POST {kind.path}`" if kind.path else f"the engine service, command `{kind.name}`"
     return f"`POST {kind.path}`, command `{kind.name}`"

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from agentos_shared.domain import (
+    approvals,
     artifacts,
     capabilities,
     engine_evidence,
@@ -40,6 +41,7 @@ AGGREGATES: Final[dict[str, Aggregate[Any]]] = {
     "engine": Aggregate(engines.Engine, engines.evolve),
     "capability": Aggregate(capabilities.Capability, capabilities.evolve),
     "engine_evidence": Aggregate(engine_evidence.Evidence, engine_evidence.evolve, kept=False),
+    "approval": Aggregate(approvals.Approval, approvals.evolve),
 }
 
 #: By ``event_type``: the ``entity_type`` that it belongs to.
@@ -81,6 +83,16 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "engine.evidence.ingested": "engine_evidence",
     "agent.capability.granted": "capability",
     "agent.capability.revoked": "capability",
+    "approval.requested": "approval",
+    "approval.decided": "approval",
+    "approval.resumed": "approval",
+    "approval.expired": "approval",
+    "approval.cancelled": "approval",
+    "approval.superseded": "approval",
+    "approval.consumed": "approval",
+    "approval.lapsed": "approval",
+    "grant.used": "approval",
+    "grant.revoked": "approval",
     "event.redacted": "event",
     "secret.leaked.detected": "event",
 }

@@ -24,6 +24,7 @@ EVIDENCE: Final = "evd_"
 EXPERIMENT: Final = "exp_"
 SCORECARD: Final = "scd_"
 LESSON: Final = "les_"
+APPROVAL: Final = "appr_"
 #: Before 32 hexadecimal digits of a UUID.
 ENGINE: Final = "eng_"
 ENGINE_TOKEN: Final = "engtok_"  # noqa: S105 - the prefix, not a token

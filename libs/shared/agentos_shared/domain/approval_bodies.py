@@ -1,0 +1,91 @@
+"""What the commands of approvals take."""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field
+
+from agentos_shared.domain.actions import ActionDigest, ActionName
+from agentos_shared.domain.approval_scopes import Id, Scope
+from agentos_shared.domain.capabilities import Instant
+from agentos_shared.domain.decider import CommandBody
+from agentos_shared.domain.envelope import ActorType
+
+Decision = Literal["approve", "deny", "hold"]
+Text = Annotated[str, Field(max_length=20_000)]
+Json: TypeAlias = dict[str, Any]
+
+
+class CreateApproval(CommandBody):
+    """Asks a person to allow an action. Nobody may act before the answer, and silence is a no: at ``decide_by`` (by
+    default in 24 hours, ``interactive`` ones in one) the request expires. ``expires_at`` ends what the approval allows.
+    Without ``scope`` it allows exactly this action, once: ``action_digest`` tells which, and is made from ``request``
+    unless it is given. ``supersedes`` names an open request of the same room that this one replaces.
+    """
+
+    action: ActionName
+    title: str | None = Field(None, max_length=500)
+    request: Json = Field(default_factory=dict)
+    context: Json = Field(default_factory=dict)
+    room_id: Id | None = None
+    thread_id: Id | None = None
+    run_id: Id | None = None
+    step_id: Id | None = None
+    scope: Scope | None = None
+    expires_at: Instant | None = None
+    decide_by: Instant | None = None
+    interactive: bool = False
+    action_digest: ActionDigest | None = None
+    supersedes: Id | None = None
+
+
+class DecideApproval(CommandBody):
+    """Answers a request: ``approve``, ``deny``, or ``hold`` for not now. Only people may. An approval or a denial is
+    final. ``scope`` and ``expires_at`` replace those that were asked for. A hold stops the clock of the request until
+    ``wake_at``, where that is given. ``expected_digest`` refuses to decide on anything but that action.
+    """
+
+    decision: Decision
+    reason: Text | None = None
+    scope: Scope | None = None
+    expires_at: Instant | None = None
+    wake_at: Instant | None = None
+    expected_digest: ActionDigest | None = None
+
+    def speaker(self) -> tuple[ActorType, str]:
+        """Who decides when nobody is named."""
+        return "user", "ceo"
+
+
+class CancelApproval(CommandBody):
+    """Takes a request back: by whoever asked, or by a person."""
+
+    reason: Text | None = None
+
+
+class ConsumeApproval(CommandBody):
+    """Uses an approval right before the act that it allows. One of ``once`` is used up; of a grant a use is counted.
+    ``action_digest`` (required) is that of the act. For a grant tell the act besides: ``action``, its place, and for
+    patterns its ``resource`` and ``parameters``.
+    """
+
+    action_digest: ActionDigest
+    action: ActionName | None = None
+    room_id: Id | None = None
+    thread_id: Id | None = None
+    run_id: Id | None = None
+    resource: str | None = Field(None, max_length=4000)
+    parameters: Json = Field(default_factory=dict)
+
+
+class RevokeGrant(CommandBody):
+    """Ends what an approval allows, at once and for good. Only people may."""
+
+    reason: Text | None = None
+
+    def speaker(self) -> tuple[ActorType, str]:
+        """Who revokes when nobody is named."""
+        return "user", "ceo"
+
+
+class ExpireApproval(CommandBody):
+    """Does what its time has brought about: a request expires or wakes, what was allowed lapses."""

@@ -1,0 +1,492 @@
+"""Approvals: somebody asks a person before acting, and the answer allows exactly so much.
+
+::
+
+    pending <-- resumed -- held          approved -- consumed --> consumed   (once)
+       |  ------- held ----->|              |    -- lapsed ----> lapsed     (its time is over)
+       +-- decided --> approved, denied     |    -- revoked ---> revoked
+       +-- expired, cancelled, superseded
+
+A decision is final: what was allowed is revoked, never decided again. What is pending ends at ``decide_by``, and then
+nothing is allowed. ``expires_at`` is the end of what an approval allows. What is held waits without its time running,
+until it wakes. Only people decide. Time comes with each command as ``loaded``.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+from agentos_shared.domain.actions import action_digest, normalised
+from agentos_shared.domain.approval_bodies import (
+    CancelApproval,
+    ConsumeApproval,
+    CreateApproval,
+    DecideApproval,
+    ExpireApproval,
+    Json,
+    RevokeGrant,
+)
+from agentos_shared.domain.approval_scopes import ONCE, Scope, Wish, covers, effective
+from agentos_shared.domain.capabilities import moment
+from agentos_shared.domain.decider import Command, Meta, View, expect_version
+from agentos_shared.domain.envelope import Event, NewEvent, Stream, Zone, timestamp
+from agentos_shared.domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
+from agentos_shared.domain.rooms import Room
+from agentos_shared.domain.runs import Run
+
+#: How long an approval may be pending: by default, while somebody watches, and at most. The last bounds a hold as well.
+PENDING: Final = timedelta(hours=24)
+PENDING_INTERACTIVE: Final = timedelta(hours=1)
+PENDING_MOST: Final = timedelta(days=30)
+#: How long what was approved lasts when nobody says.
+ONCE_LASTS: Final = timedelta(hours=24)
+ONCE_LASTS_HIGH_STAKES: Final = timedelta(minutes=15)
+GRANT_LASTS: Final = timedelta(days=30)
+
+Status = Literal[
+    "pending",
+    "held",
+    "approved",
+    "denied",
+    "expired",
+    "cancelled",
+    "superseded",
+    "consumed",
+    "lapsed",
+    "revoked",
+]
+#: Still to be decided.
+OPEN: Final[frozenset[Status]] = frozenset({"pending", "held"})
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What decisions read of an approval.
+
+    Args:
+        scope: effective: with its target.
+        remaining: what was left to decide when it was put on hold.
+    """
+
+    workspace_id: str
+    action: str
+    digest: str | None
+    requester: str
+    requested_at: datetime
+    room_id: str | None
+    thread_id: str | None
+    run_id: str | None
+    step_id: str | None
+    mission_id: str | None
+    zone: Zone
+    correlation_id: str
+    status: Status = "pending"
+    scope: Json = field(default_factory=lambda: dict(ONCE))
+    expires_at: datetime | None = None
+    decide_by: datetime | None = None
+    wake_at: datetime | None = None
+    remaining: timedelta = timedelta(0)
+    uses: int = 0
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When its time brings something about, by itself."""
+        match self.status:
+            case "pending":
+                return self.decide_by
+            case "held":
+                return min((end for end in (self.decide_by, self.wake_at) if end is not None), default=None)
+            case "approved":
+                return self.expires_at
+            case _:
+                return None
+
+    def live(self, now: datetime) -> bool:
+        """Whether it allows anything at all, uses aside."""
+        return self.status == "approved" and (self.expires_at is None or now < self.expires_at)
+
+    def allows(self, wish: Wish, now: datetime) -> bool:
+        """Whether this wish may be done now."""
+        most = self.scope.get("max_uses")
+        return (
+            self.live(now) and (most is None or self.uses < most) and covers(self.scope, self.action, self.digest, wish)
+        )
+
+
+def create(command: Command[CreateApproval], view: View) -> list[NewEvent]:
+    """``approval.requested``, after ``approval.superseded`` of the one that it replaces.
+
+    Raises:
+        Invalid: ``invalid_scope``, ``invalid_expires_at``, ``invalid_decide_by``, ``run_room_mismatch``,
+            ``run_thread_mismatch``.
+        NotFound: ``approval_not_found`` of ``supersedes``. Conflict: as :func:`decide`, of that one.
+    """
+    body, meta, now = command.body, command.meta, command.loaded
+    run = view.get(Run, body.run_id) if body.run_id else None
+    room = view.get(Room, command.room_id) if command.room_id else None
+    if run is not None and body.room_id is not None and body.room_id != run.room_id:
+        raise Invalid("run_room_mismatch", "The run is of another room than room_id.")
+    if run is not None and None not in (body.thread_id, run.thread_id) and body.thread_id != run.thread_id:
+        raise Invalid("run_thread_mismatch", "The run is of another thread than thread_id.")
+    expect_version(command, view)
+    action = normalised(body.action)
+    inherits = run is not None and body.correlation_id is None
+    approval = Approval(
+        meta.workspace_id,
+        action,
+        body.action_digest
+        or action_digest(meta.workspace_id, action, meta.actor, command.room_id, body.run_id, body.request),
+        meta.actor.principal_id,
+        now,
+        command.room_id,
+        body.thread_id or (run.thread_id if run else None),
+        body.run_id,
+        body.step_id,
+        run.mission_id if run else room.mission_id if room else None,
+        run.zone if run else room.zone if room else "supervised",
+        run.correlation_id if run and inherits else meta.correlation_id,
+    )
+    scope = dict(ONCE) if body.scope is None else _effective(approval, body.scope)
+    expires_at = _future("expires_at", body.expires_at, now)
+    pattern_end = now + GRANT_LASTS if scope["type"] == "pattern" else None
+    if expires_at is not None and pattern_end is not None and expires_at > pattern_end:
+        raise _too_late("expires_at")
+    decide_by = _future("decide_by", body.decide_by, now)
+    if decide_by is not None and decide_by > now + PENDING_MOST:
+        raise _too_late("decide_by")
+    requested = _event(
+        command.entity_id,
+        approval,
+        meta,
+        "approval.requested",
+        {
+            "action": action,
+            "title": body.title,
+            "request": body.request,
+            "context": body.context,
+            "scope": scope,
+            "expires_at": _told(expires_at),
+            "decide_by": timestamp(decide_by or now + (PENDING_INTERACTIVE if body.interactive else PENDING)),
+            "action_digest": approval.digest,
+            "supersedes": body.supersedes,
+        },
+    )
+    return [*_superseded(command, view), requested]
+
+
+def _superseded(command: Command[CreateApproval], view: View) -> list[NewEvent]:
+    old_id = command.body.supersedes
+    if old_id is None:
+        return []
+    old = view.get(Approval, old_id)
+    if old is None or (old.workspace_id, old.room_id) != (command.meta.workspace_id, command.room_id):
+        raise NotFound("approval_not_found", "There is no such approval in this room: supersedes names none.")
+    _require_open(old, command.loaded)
+    return [_event(old_id, old, command.meta, "approval.superseded", {"superseded_by": command.entity_id})]
+
+
+def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
+    """``approval.decided``.
+
+    Raises:
+        NotFound: ``approval_not_found``. Forbidden: ``approver_must_be_user``.
+        Conflict: ``approval_already_decided``, ``approval_expired``, ``approval_cancelled``, ``approval_superseded``,
+            ``approval_action_mismatch``.
+        Invalid: ``invalid_scope``, ``invalid_expires_at``, ``invalid_wake_at``.
+    """
+    approval = _known(command, view)
+    require_person(command.meta)
+    body, now = command.body, command.loaded
+    _require_open(approval, now)
+    expect_version(command, view)
+    if body.expected_digest is not None and body.expected_digest != approval.digest:
+        raise Conflict("approval_action_mismatch", "This approval is of another action than you expect.")
+    scope = approval.scope if body.scope is None else _effective(approval, body.scope)
+    expires_at = _future("expires_at", body.expires_at, now) or approval.expires_at
+    data: Json = {
+        "decision": body.decision,
+        "reason": body.reason,
+        "action": approval.action,
+        "action_digest": approval.digest,
+        "scope": scope,
+    }
+    if body.wake_at is not None and body.decision != "hold":
+        raise Invalid("invalid_wake_at", "wake_at goes with the decision hold.")
+    if body.decision == "approve":
+        if expires_at is not None and expires_at <= now:
+            raise Invalid("invalid_expires_at", "What was asked for is over: give an expires_at that is to come.")
+        if scope["type"] == "pattern" and expires_at is not None and expires_at > now + GRANT_LASTS:
+            raise _too_late("expires_at")
+        data |= {"expires_at": timestamp(expires_at or now + lasts(scope, approval.zone))}
+        data |= {"decide_by": None, "wake_at": None, "remaining_s": None}
+    elif body.decision == "deny":
+        data |= {"expires_at": _told(expires_at), "decide_by": None, "wake_at": None, "remaining_s": None}
+    else:
+        most = approval.requested_at + PENDING_MOST
+        wake_at = _future("wake_at", body.wake_at, now)
+        if wake_at is not None and wake_at > most:
+            raise _too_late("wake_at")
+        left = approval.remaining
+        if approval.status == "pending" and approval.decide_by is not None:
+            left = approval.decide_by - now
+        data |= {"expires_at": _told(expires_at), "decide_by": timestamp(most), "wake_at": _told(wake_at)}
+        data |= {"remaining_s": max(1, round(left.total_seconds()))}
+    return [_event(command.entity_id, approval, command.meta, "approval.decided", data)]
+
+
+def lasts(scope: Json, zone: Zone) -> timedelta:
+    """How long what is approved lasts when nobody says."""
+    if scope.get("type") != "once":
+        return GRANT_LASTS
+    return ONCE_LASTS_HIGH_STAKES if zone == "high_stakes" else ONCE_LASTS
+
+
+def cancel(command: Command[CancelApproval], view: View) -> list[NewEvent]:
+    """``approval.cancelled``.
+
+    Raises:
+        NotFound: ``approval_not_found``. Forbidden: ``approval_of_another``. Conflict: as :func:`decide`.
+    """
+    approval, meta = _known(command, view), command.meta
+    if meta.actor.type != "user" and meta.actor.principal_id != approval.requester:
+        raise Forbidden("approval_of_another", "A request is taken back by whoever made it, or by a person.")
+    _require_open(approval, command.loaded)
+    expect_version(command, view)
+    return [_event(command.entity_id, approval, meta, "approval.cancelled", {"reason": command.body.reason})]
+
+
+def consume(command: Command[ConsumeApproval], view: View) -> list[NewEvent]:
+    """``approval.consumed``, or ``grant.used``.
+
+    Raises:
+        NotFound: ``approval_not_found``. Conflict: as :func:`used`.
+    """
+    approval, body = _known(command, view), command.body
+    expect_version(command, view)
+    wish = Wish(
+        body.action or approval.action,
+        body.action_digest,
+        body.room_id,
+        body.thread_id,
+        body.run_id,
+        body.resource,
+        body.parameters,
+    )
+    return [used(command.entity_id, approval, wish, command.meta, command.loaded)]
+
+
+def used(approval_id: str, approval: Approval, wish: Wish, meta: Meta, now: datetime) -> NewEvent:
+    """The event that an act puts on record in its own append: ``approval.consumed``, or ``grant.used``.
+
+    Raises:
+        Conflict: ``approval_not_approved``, ``approval_already_consumed``, ``approval_expired``,
+            ``approval_action_mismatch``, ``grant_used_up``.
+    """
+    if approval.status == "consumed":
+        raise Conflict("approval_already_consumed", "This approval was for one use, which it has had.")
+    if approval.status in ("expired", "lapsed") or (approval.status == "approved" and not approval.live(now)):
+        raise Conflict(
+            "approval_expired", "The time of this approval is over; ask again.", approval_status=approval.status
+        )
+    if approval.status != "approved":
+        raise Conflict(
+            "approval_not_approved",
+            f"This approval is {approval.status}: it allows nothing.",
+            approval_status=approval.status,
+        )
+    most = approval.scope.get("max_uses")
+    if most is not None and approval.uses >= most:
+        raise Conflict("grant_used_up", f"This grant allows {most} uses, and has had them.")
+    if not covers(approval.scope, approval.action, approval.digest, wish):
+        raise Conflict("approval_action_mismatch", "This approval is of another action than the one to be done.")
+    data = {"action_digest": wish.digest, "use": approval.uses + 1}
+    kind = "approval.consumed" if approval.scope["type"] == "once" else "grant.used"
+    return _event(approval_id, approval, meta, kind, data)
+
+
+def revoke(command: Command[RevokeGrant], view: View) -> list[NewEvent]:
+    """``grant.revoked``, or nothing when it is revoked already.
+
+    Raises:
+        NotFound: ``grant_not_found``. Forbidden: ``approver_must_be_user``. Conflict: ``grant_not_active``.
+    """
+    approval = view.get(Approval, command.entity_id)
+    if approval is None or approval.status in OPEN:
+        raise NotFound("grant_not_found", "There is no such grant in this workspace.")
+    require_person(command.meta)
+    expect_version(command, view)
+    if approval.status == "revoked":
+        return []
+    if approval.status != "approved":
+        raise Conflict(
+            "grant_not_active", f"It is {approval.status}: it allows nothing.", approval_status=approval.status
+        )
+    return [_event(command.entity_id, approval, command.meta, "grant.revoked", {"reason": command.body.reason})]
+
+
+def expire(command: Command[ExpireApproval], view: View) -> list[NewEvent]:
+    """``approval.expired``, ``approval.resumed`` or ``approval.lapsed``; nothing when its time has not come.
+
+    Raises:
+        NotFound: ``approval_not_found``.
+    """
+    approval, now = _known(command, view), command.loaded
+    due = approval.due_at
+    if due is None or now < due:
+        return []
+    data: Json
+    if approval.status == "approved":
+        kind, data = "approval.lapsed", {"expires_at": timestamp(due)}
+    elif approval.decide_by is not None and now >= approval.decide_by:
+        kind, data = "approval.expired", {"decide_by": timestamp(approval.decide_by)}
+    else:
+        end = min(now + approval.remaining, approval.requested_at + PENDING_MOST)
+        kind, data = "approval.resumed", {"decide_by": timestamp(end)}
+    return [_event(command.entity_id, approval, command.meta, kind, data)]
+
+
+def require_person(meta: Meta) -> None:
+    """Raises Forbidden ``approver_must_be_user``: what agents want is never allowed by agents."""
+    if meta.actor.type != "user" or meta.engine is not None:
+        raise Forbidden("approver_must_be_user", "Only people decide on approvals, never agents or services.")
+
+
+def _known(command: Command[Any], view: View) -> Approval:
+    approval = view.get(Approval, command.entity_id)
+    if approval is None:
+        raise NotFound("approval_not_found", "There is no such approval in this workspace.")
+    return approval
+
+
+def _require_open(approval: Approval, now: datetime) -> None:
+    if approval.status in OPEN:
+        if approval.decide_by is None or now < approval.decide_by:
+            return
+        raise Conflict("approval_expired", "Nobody decided in time; ask again.", approval_status="expired")
+    own: dict[str, DomainError] = {
+        "expired": Conflict("approval_expired", "Nobody decided in time; ask again.", approval_status="expired"),
+        "cancelled": Conflict("approval_cancelled", "The request was taken back.", approval_status="cancelled"),
+        "superseded": Conflict("approval_superseded", "Another request has replaced it.", approval_status="superseded"),
+    }
+    raise own.get(
+        approval.status,
+        Conflict(
+            "approval_already_decided",
+            f"A decision is final, and this approval is {approval.status}. What was allowed can be revoked.",
+            approval_status=approval.status,
+        ),
+    )
+
+
+def _effective(approval: Approval, scope: Scope) -> Json:
+    own = {"room_id": approval.room_id, "thread_id": approval.thread_id, "run_id": approval.run_id}
+    return effective(scope, own, approval.workspace_id)
+
+
+def _future(member: str, given: str | None, now: datetime) -> datetime | None:
+    if given is None:
+        return None
+    at = moment(given)
+    if at <= now:
+        raise Invalid(f"invalid_{member}", f"{member} must be in the future.")
+    return at
+
+
+def _too_late(member: str) -> Invalid:
+    return Invalid(f"invalid_{member}", f"{member} must be within {PENDING_MOST.days} days.")
+
+
+def _told(at: datetime | None) -> str | None:
+    return None if at is None else timestamp(at)
+
+
+def _event(approval_id: str, approval: Approval, meta: Meta, event_type: str, data: Json) -> NewEvent:
+    room_id = approval.room_id
+    return NewEvent(
+        event_type=event_type,
+        stream=Stream("room", room_id) if room_id else Stream("workspace", approval.workspace_id),
+        workspace_id=approval.workspace_id,
+        entity_type="approval",
+        entity_id=approval_id,
+        mission_id=approval.mission_id,
+        room_id=room_id,
+        thread_id=approval.thread_id,
+        run_id=approval.run_id,
+        step_id=approval.step_id,
+        actor=meta.actor,
+        zone=approval.zone,
+        correlation_id=approval.correlation_id,
+        idempotency_key=meta.idempotency_key,
+        data={"approval_id": approval_id, **data},
+    )
+
+
+_STATUS_OF: Final[dict[str, Status]] = {"approve": "approved", "deny": "denied", "hold": "held"}
+_ENDS: Final[dict[str, Status]] = {
+    "approval.expired": "expired",
+    "approval.cancelled": "cancelled",
+    "approval.superseded": "superseded",
+    "approval.consumed": "consumed",
+    "approval.lapsed": "lapsed",
+    "grant.revoked": "revoked",
+}
+
+
+def evolve(state: Approval | None, event: Event) -> Approval | None:
+    """Fold one event of an approval."""
+    data = event.data
+    if event.event_type == "approval.requested":
+        return Approval(
+            event.workspace_id,
+            data["action"],
+            data["action_digest"],
+            event.actor_principal_id,
+            event.recorded_at,
+            event.room_id,
+            event.thread_id,
+            event.run_id,
+            event.step_id,
+            event.mission_id,
+            event.zone,
+            event.correlation_id,
+            scope=data["scope"],
+            expires_at=_at(data["expires_at"]),
+            decide_by=_at(data["decide_by"]),
+        )
+    if state is None:
+        return None
+    if event.event_type in _ENDS:
+        uses = state.uses + (event.event_type == "approval.consumed")
+        return replace(state, status=_ENDS[event.event_type], uses=uses)
+    match event.event_type:
+        case "approval.decided":
+            return replace(
+                state,
+                status=_STATUS_OF[data["decision"]],
+                scope=data["scope"],
+                expires_at=_at(data["expires_at"]),
+                decide_by=_at(data["decide_by"]),
+                wake_at=_at(data["wake_at"]),
+                remaining=timedelta(seconds=data["remaining_s"] or 0),
+            )
+        case "approval.resumed":
+            return replace(state, status="pending", decide_by=_at(data["decide_by"]), wake_at=None)
+        case "grant.used":
+            return replace(state, uses=data["use"])
+        case _:
+            return state
+
+
+def due_after(event: Event) -> datetime | None:
+    """When time will bring about the next thing by itself, as an event leaves it (``grant.used`` leaves it alone)."""
+    data = event.data
+    ends: tuple[str, ...] = ()
+    if event.event_type in ("approval.requested", "approval.resumed"):
+        ends = ("decide_by",)
+    elif event.event_type == "approval.decided":
+        ends = {"approve": ("expires_at",), "hold": ("decide_by", "wake_at")}.get(data["decision"], ())
+    return min((at for at in (_at(data[end]) for end in ends) if at is not None), default=None)
+
+
+def _at(text: str | None) -> datetime | None:
+    return None if text is None else moment(text)

@@ -1,0 +1,123 @@
+"""Commands of approvals."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from agentos_api.append.locator import Location
+from agentos_api.command_type import CommandType, Reader, Reference
+from agentos_shared.domain import approval_bodies, approvals, ids
+from agentos_shared.domain.approval_bodies import CreateApproval, DecideApproval
+from agentos_shared.domain.approvals import Approval
+from agentos_shared.domain.decider import Command, View
+from agentos_shared.domain.envelope import Event
+from agentos_shared.host.lifecycle import CLOCK
+
+
+async def _now(_reader: Reader, _location: Location, _body: Any) -> datetime:
+    return CLOCK.now()
+
+
+def _home(body: CreateApproval) -> Reference | None:
+    for kind, entity_id in (("run", body.run_id), ("room", body.room_id), ("thread", body.thread_id)):
+        if entity_id is not None:
+            return kind, entity_id
+    return None
+
+
+def _named(body: CreateApproval) -> tuple[Reference, ...]:
+    named = (("room", body.room_id), ("thread", body.thread_id), ("step", body.step_id), ("approval", body.supersedes))
+    return (*((kind, entity_id) for kind, entity_id in named if entity_id is not None), *_targets(body))
+
+
+def _targets(body: CreateApproval | DecideApproval) -> tuple[Reference, ...]:
+    """What the scope names."""
+    scope = body.scope
+    if scope is None:
+        return ()
+    named = (("room", scope.room_id), ("thread", scope.thread_id), ("run", scope.run_id))
+    return tuple((kind, entity_id) for kind, entity_id in named if entity_id is not None)
+
+
+def _asked(body: CreateApproval, home: Location) -> tuple[str, ...]:
+    room = (home.stream.id,) if home.stream.type == "room" else ()
+    return room if body.supersedes is None else (*room, body.supersedes)
+
+
+def _digest(command: Command[Any], _events: Sequence[Event], view: View) -> Mapping[str, Any]:
+    approval = view.get(Approval, command.entity_id)
+    return {} if approval is None else {"action_digest": approval.digest}
+
+
+def _status(command: Command[Any], _events: Sequence[Event], view: View) -> Mapping[str, Any]:
+    approval = view.get(Approval, command.entity_id)
+    return {} if approval is None else {"approval_status": approval.status}
+
+
+CONTROL: Final = (
+    CommandType(
+        name="approval.create",
+        path="/v1/approvals",
+        body=approval_bodies.CreateApproval,
+        decide=approvals.create,
+        prefix=ids.APPROVAL,
+        answers="approval_id",
+        home=_home,
+        refs=_named,
+        reads=_asked,
+        load=_now,
+        extra=_digest,
+    ),
+    CommandType(
+        name="approval.decide",
+        path="/v1/approvals/{approval_id}/decide",
+        body=approval_bodies.DecideApproval,
+        decide=approvals.decide,
+        parent="approval",
+        refs=_targets,
+        load=_now,
+        extra=_status,
+        status=200,
+    ),
+    CommandType(
+        name="approval.cancel",
+        path="/v1/approvals/{approval_id}/cancel",
+        body=approval_bodies.CancelApproval,
+        decide=approvals.cancel,
+        parent="approval",
+        load=_now,
+        extra=_status,
+        status=200,
+    ),
+    CommandType(
+        name="approval.consume",
+        path="/v1/approvals/{approval_id}/consume",
+        body=approval_bodies.ConsumeApproval,
+        decide=approvals.consume,
+        parent="approval",
+        load=_now,
+        extra=_status,
+        status=200,
+    ),
+    CommandType(
+        name="grant.revoke",
+        path="/v1/grants/{approval_id}/revoke",
+        body=approval_bodies.RevokeGrant,
+        decide=approvals.revoke,
+        parent="approval",
+        unknown="grant_not_found",
+        load=_now,
+        extra=_status,
+        status=200,
+    ),
+    CommandType(
+        name="approval.expire",
+        path="",
+        body=approval_bodies.ExpireApproval,
+        decide=approvals.expire,
+        parent="approval",
+        load=_now,
+        status=200,
+        internal=True,
+    ),
+)
