@@ -16,6 +16,8 @@ from agentos_api import nats_connection
 from agentos_api.append.appender import Appender
 from agentos_api.append.locator import Locator
 from agentos_api.append.store import PostgresStore, sweep_old_keys
+from agentos_api.approval_batch import Batches
+from agentos_api.approval_timers import ApprovalTimers
 from agentos_api.blobs import Blobs
 from agentos_api.command_type import Reader
 from agentos_api.command_types import COMMAND_TYPES
@@ -26,6 +28,7 @@ from agentos_api.http import app
 from agentos_api.http.access import Access
 from agentos_api.http.protocol import Protocol
 from agentos_api.leases import LeaseDesk
+from agentos_api.live.decisions import Decisions
 from agentos_api.live.history import StoreHistory
 from agentos_api.live.hub import Hub
 from agentos_api.nats_commands import NatsCommands
@@ -77,7 +80,8 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     relay = Relay(dsn, nats)
     hub = Hub(StoreHistory(pool), nats)
     projected = Projected()
-    services = Services(settings, pool, nats, appender, relay, hub, projected, _health(pool, nats))
+    decisions = Decisions(nats)
+    services = Services(settings, pool, nats, appender, relay, hub, projected, decisions, _health(pool, nats))
     locator = Locator(pool)
     disk = DiskWatch(settings.disk_path, int(settings.disk_low_mb * 1024 * 1024))
     blobs = Blobs(settings.blob_dir)
@@ -88,16 +92,20 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     appender.listen(relay.on_commit)
     appender.listen(locator.on_commit)
     appender.listen(registry.on_commit)
+    appender.listen(decisions.on_commit)
+    timers = ApprovalTimers(pool, commands)
+    appender.listen(timers.on_commit)
     pings = RunPings(nats)
     appender.listen(pings.on_commit)
     desk = LeaseDesk(nats, access, commands)
     await projected.subscribe(nats)
     answering = (NatsCommands(nats, commands, access), ServiceCommands(nats, commands, registry))
-    parts = lifecycle.Parts(relay, hub, registry, *answering)
+    parts = lifecycle.Parts(relay, hub, registry, decisions, *answering)
     await parts.start()
+    calls = (*desk.calls, Ingest(access, commands).call, Batches(commands).call)
     server = _Server(
         uvicorn.Config(
-            app.build(services, commands, access, (*desk.calls, Ingest(access, commands).call)),
+            app.build(services, commands, access, calls),
             host=settings.host,
             port=settings.port,
             http=Protocol,
@@ -120,12 +128,14 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     try:
         tasks.spawn("appender", appender.run)
         http = tasks.spawn("http", server.serve)
+        tasks.spawn("approval timers", timers.run, on_crash="restart")
         tasks.spawn("run pings", pings.run, on_crash="restart")
         tasks.spawn("slow heads", server.close_slow_heads)
         tasks.spawn("disk", disk.run, on_crash="restart")
         tasks.spawn("old keys", lambda: sweep_old_keys(pool), on_crash="restart")
         await shutdown.wait_or_crash(tasks)
         services.health.drain()
+        decisions.drain()
         await hub.stop()  # streams end with `gone`, so that the server has nothing left to wait for
         desk.drain()
         server.should_exit = True

@@ -6,6 +6,7 @@ import asyncpg
 from nats.aio.client import Client
 
 from agentos_api.append.appender import Appender
+from agentos_api.live.decisions import Decisions
 from agentos_api.live.hub import Hub
 from agentos_api.reads.waiting import Projected
 from agentos_api.relay.relay import Relay
@@ -24,4 +25,5 @@ class Services:
     relay: Relay
     hub: Hub
     projected: Projected
+    decisions: Decisions
     health: Health

@@ -7,6 +7,8 @@ EVENTS_STREAM: Final = "AGENTOS_EVENTS"
 EVENTS_SUBJECTS: Final = "agentos.evt.>"
 #: The events of all workspaces' own streams.
 WORKSPACE_EVENTS: Final = "agentos.evt.*.workspace.>"
+#: What happens to approvals, in all streams.
+APPROVAL_EVENTS: Final = "agentos.evt.*.*.*.approval.>"
 #: Consumers a stream may have: one per service and one per API process, with room for integrations.
 MAX_CONSUMERS: Final = 256
 DUPLICATE_WINDOW_S: Final = 120.0

@@ -18,6 +18,7 @@ from agentos_api.http.calls import Call
 from agentos_api.http.edge import Edge, MethodNotAllowed, internal_error
 from agentos_api.live.sse import Streams
 from agentos_api.routes import (
+    approvals,
     artifact_content,
     artifacts,
     audit,
@@ -26,6 +27,7 @@ from agentos_api.routes import (
     events,
     evidence,
     experiments,
+    grants,
     incidents,
     lessons,
     messages,
@@ -66,6 +68,8 @@ ROUTERS: Final = tuple(
         principals,
         engines,
         capabilities,
+        approvals,
+        grants,
         system,
     )
 )

@@ -97,6 +97,16 @@ _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "engine.issue_token": {"scopes": {"action_types": ["evidence.ingest"]}},
     "engine.revoke_token": {"reason": "lost"},
     "engine.deactivate": {"reason": "retired"},
+    "approval.create": {
+        "action": "external.write",
+        "title": "Send the report",
+        "request": {"to": "ada@example.org", "subject": "Night report"},
+        "room_id": "room_01JDAGZ3K8R4W5T6Y7V8X9Z0AB",
+    },
+    "approval.decide": {"decision": "approve", "reason": "looks right"},
+    "approval.cancel": {"reason": "sent by hand"},
+    "approval.consume": {"action_digest": "sha256:" + "9f" * 32},
+    "grant.revoke": {"reason": "the night shift is over"},
     "capability.revoke": {"token_id": "7f0f2a51-2f0e-4f0b-8d5e-0f7f4f3a2b1c"},
 }
 

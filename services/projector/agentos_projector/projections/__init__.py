@@ -2,12 +2,14 @@
 
 from typing import Final
 
+from agentos_projector.projections.approvals import APPROVALS
 from agentos_projector.projections.artifacts import ARTIFACTS
 from agentos_projector.projections.capabilities import CAPABILITIES
 from agentos_projector.projections.engine_tokens import ENGINE_TOKENS
 from agentos_projector.projections.engines import ENGINES
 from agentos_projector.projections.evidence import EVIDENCE
 from agentos_projector.projections.experiments import EXPERIMENTS
+from agentos_projector.projections.grants import GRANTS
 from agentos_projector.projections.incident_learning import INCIDENT_LEARNING
 from agentos_projector.projections.incidents import INCIDENTS
 from agentos_projector.projections.lessons import LESSONS
@@ -41,4 +43,6 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     ENGINES,
     ENGINE_TOKENS,
     CAPABILITIES,
+    APPROVALS,
+    GRANTS,
 )

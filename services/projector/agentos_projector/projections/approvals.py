@@ -1,0 +1,24 @@
+"""Approvals as ``GET /v1/approvals`` lists them."""
+
+from typing import Final
+
+from agentos_projector.projections.projection import load
+
+APPROVALS: Final = load(
+    "proj_approvals",
+    "approvals.sql",
+    {
+        "requested": {"approval.requested"},
+        "changed": {
+            "approval.decided",
+            "approval.resumed",
+            "approval.expired",
+            "approval.cancelled",
+            "approval.superseded",
+            "approval.consumed",
+            "approval.lapsed",
+            "grant.used",
+            "grant.revoked",
+        },
+    },
+)

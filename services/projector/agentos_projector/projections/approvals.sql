@@ -1,0 +1,135 @@
+-- name: table
+create table {table} (
+    approval_id       text        primary key,
+    workspace_id      text        not null,
+    room_id           text,
+    thread_id         text,
+    run_id            text,
+    step_id           text,
+    action            text        not null,
+    status            text        not null,
+    title             text,
+    request           jsonb       not null,
+    context           jsonb       not null,
+    scope             jsonb       not null,
+    expires_at        timestamptz,
+    requested_by_type text        not null,
+    requested_by_id   text        not null,
+    requested_at      timestamptz not null,
+    decided_by_type   text,
+    decided_by_id     text,
+    decided_at        timestamptz,
+    decision          text,
+    decision_reason   text,
+    correlation_id    text        not null,
+    created_at        timestamptz not null,
+    updated_at        timestamptz not null,
+    zone              text        not null,
+    action_digest     text,
+    decide_by         timestamptz,
+    wake_at           timestamptz,
+    uses              int         not null,
+    ended_at          timestamptz,
+    superseded_by     text,
+    due_at            timestamptz,
+    entity_version    int         not null,
+    stream_seq        bigint      not null,
+    last_event_id     uuid        not null
+) with (fillfactor = 80)
+
+-- name: indexes
+-- GET /v1/approvals: a workspace's, a room's, those of a status; last changed first.
+create index {table}_changed on {table} (workspace_id, updated_at desc, approval_id desc);
+create index {table}_of_room on {table} (room_id, updated_at desc, approval_id desc) where room_id is not null;
+create index {table}_of_status on {table} (workspace_id, status, updated_at desc, approval_id desc);
+-- The pipeline: what a run waits for.
+create index {table}_of_run on {table} (run_id, updated_at desc) where run_id is not null;
+-- What time brings about by itself.
+create index {table}_due on {table} (due_at) where due_at is not null
+
+-- name: requested
+insert into {table} (
+    approval_id, workspace_id, room_id, thread_id, run_id, step_id, action, status, title, request, context, scope,
+    expires_at, requested_by_type, requested_by_id, requested_at, correlation_id, created_at, updated_at, zone,
+    action_digest, decide_by, uses, due_at, entity_version, stream_seq, last_event_id
+)
+select
+    e.entity_id, e.workspace_id, e.room_id, e.thread_id, e.run_id, e.step_id, e.data ->> 'action', 'pending',
+    e.data ->> 'title', e.data -> 'request', e.data -> 'context', e.data -> 'scope',
+    (e.data ->> 'expires_at')::timestamptz, e.actor_type, e.actor_id, e.recorded_at, e.correlation_id, e.recorded_at,
+    e.recorded_at, e.zone, e.data ->> 'action_digest', (e.data ->> 'decide_by')::timestamptz, 0,
+    (e.data ->> 'decide_by')::timestamptz, e.entity_version, e.stream_seq, e.event_id
+from {events}
+where e.event_type = 'approval.requested'
+
+-- name: changed
+-- The last event that changes the status decides it; uses of a grant change nothing else.
+update {table} as a set
+    status = coalesce(c.status, a.status),
+    scope = coalesce(d.scope, a.scope),
+    expires_at = case when d.entity_id is null then a.expires_at else d.expires_at end,
+    decided_by_type = coalesce(d.actor_type, a.decided_by_type),
+    decided_by_id = coalesce(d.actor_id, a.decided_by_id),
+    decided_at = coalesce(d.recorded_at, a.decided_at),
+    decision = coalesce(d.decision, a.decision),
+    decision_reason = case when d.entity_id is null then a.decision_reason else d.reason end,
+    decide_by = case when t.entity_id is null then a.decide_by else t.decide_by end,
+    wake_at = case when t.entity_id is null then a.wake_at else t.wake_at end,
+    uses = a.uses + c.uses,
+    ended_at = coalesce(c.ended_at, a.ended_at),
+    superseded_by = coalesce(c.superseded_by, a.superseded_by),
+    due_at = case coalesce(c.status, a.status)
+        when 'approved' then case when d.entity_id is null then a.expires_at else d.expires_at end
+        when 'pending' then case when t.entity_id is null then a.decide_by else t.decide_by end
+        when 'held' then case when t.entity_id is null then least(a.decide_by, a.wake_at) else least(t.decide_by, t.wake_at) end
+    end,
+    updated_at = c.updated_at,
+    entity_version = c.entity_version,
+    stream_seq = c.stream_seq,
+    last_event_id = c.last_event_id
+from (
+    select
+        s.entity_id,
+        (array_agg(s.status order by s.stream_seq desc) filter (where s.status is not null))[1] as status,
+        count(*) filter (where s.event_type in ('approval.consumed', 'grant.used')) as uses,
+        max(s.recorded_at) filter (
+            where s.status in ('expired', 'cancelled', 'superseded', 'consumed', 'lapsed', 'revoked', 'denied')
+        ) as ended_at,
+        max(s.superseded_by) as superseded_by,
+        max(s.recorded_at) as updated_at,
+        max(s.entity_version) as entity_version,
+        max(s.stream_seq) as stream_seq,
+        (array_agg(s.event_id order by s.stream_seq desc))[1] as last_event_id
+    from (
+        select
+            e.entity_id, e.event_type, e.event_id, e.recorded_at, e.stream_seq, e.entity_version,
+            e.data ->> 'superseded_by' as superseded_by,
+            case e.event_type
+                when 'approval.decided' then
+                    case e.data ->> 'decision' when 'approve' then 'approved' when 'deny' then 'denied' else 'held' end
+                when 'approval.resumed' then 'pending'
+                when 'grant.revoked' then 'revoked'
+                when 'grant.used' then null
+                else substr(e.event_type, length('approval.') + 1)
+            end as status
+        from {events}
+        where e.entity_type = 'approval' and e.event_type <> 'approval.requested'
+    ) s
+    group by s.entity_id
+) c
+left join (
+    select distinct on (e.entity_id)
+        e.entity_id, e.actor_type, e.actor_id, e.recorded_at, e.data ->> 'decision' as decision,
+        e.data ->> 'reason' as reason, e.data -> 'scope' as scope, (e.data ->> 'expires_at')::timestamptz as expires_at
+    from {events}
+    where e.event_type = 'approval.decided'
+    order by e.entity_id, e.stream_seq desc
+) d on d.entity_id = c.entity_id
+left join (
+    select distinct on (e.entity_id)
+        e.entity_id, (e.data ->> 'decide_by')::timestamptz as decide_by, (e.data ->> 'wake_at')::timestamptz as wake_at
+    from {events}
+    where e.event_type in ('approval.decided', 'approval.resumed')
+    order by e.entity_id, e.stream_seq desc
+) t on t.entity_id = c.entity_id
+where a.approval_id = c.entity_id
