@@ -12,7 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from agentos_shared.domain.errors import TooLarge
+import structlog
+
+from agentos_shared.domain.errors import TooLarge, TryLater
+
+log = structlog.get_logger("agentos.blobs")
 
 _NAME: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -28,13 +32,22 @@ class Blobs:
         self._directory = directory
 
     async def put(self, content: bytes) -> str:
-        """Keep a content, durably; its SHA-256 in hexadecimal. Raises TooLarge: ``content_too_large``."""
+        """Keep a content, durably; its SHA-256 in hexadecimal.
+
+        Raises:
+            TooLarge: ``content_too_large``: there is no directory.
+            TryLater: ``store_unavailable``: it cannot be written just now.
+        """
         if self._directory is None:
             raise TooLarge(
                 "content_too_large",
                 "No place for large content is configured (AGENTOS_BLOB_DIR); give it by uri instead.",
             )
-        return await asyncio.to_thread(_write, self._directory, content)
+        try:
+            return await asyncio.to_thread(_write, self._directory, content)
+        except OSError as error:
+            log.error("blob_not_written", directory=str(self._directory), error=str(error))
+            raise TryLater("store_unavailable", "The content cannot be kept just now; try again.") from error
 
     async def get(self, sha256: str) -> bytes | None:
         """A content, or None when it is not here."""
@@ -47,6 +60,7 @@ def _write(directory: Path, content: bytes) -> str:
     name = hashlib.sha256(content).hexdigest()
     target = directory / name
     if target.exists():
+        _sync(directory)  # whoever wrote it may not have come to that
         return name
     if not directory.exists():
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
