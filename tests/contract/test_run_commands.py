@@ -116,6 +116,20 @@ def test_a_run_that_was_forgotten_goes_on_where_it_was(client: httpx.Client, sta
     refused(post(client, f"/v1/steps/{step_id}/complete"), 409, "step_already_ended")
 
 
+def test_what_lives_in_another_stream_is_read_as_it_stands(client: httpx.Client, room: str) -> None:
+    """An experiment of the workspace ends between two runs of it, all in one process."""
+    body = {"title": "x", "hypothesis": "y", "budget_cap_units": 1, "risk_tier": "low"}
+    experiment = made(post(client, "/v1/experiments", body))["experiment_id"]
+    for _ in range(3):
+        made(post(client, "/v1/runs", {"room_id": room, "experiment_id": experiment}))
+    made(post(client, f"/v1/experiments/{experiment}/close", {"force": True}), 200)
+    refused(post(client, "/v1/runs", {"room_id": room, "experiment_id": experiment}), 409, "experiment_not_open")
+    elsewhere = made(post(client, "/v1/experiments", {**body, "room_id": room}))["experiment_id"]
+    other = made(post(client, "/v1/rooms", {"title": "Other"}))["room_id"]
+    wrong = post(client, "/v1/runs", {"room_id": other, "experiment_id": elsewhere})
+    refused(wrong, 400, "experiment_room_mismatch")
+
+
 def test_refusals_come_in_their_order(client: httpx.Client, room: str, run: str, step: str) -> None:
     refused(post(client, "/v1/runs", {"thread_id": "th_none"}), 400, "missing_room_id")
     refused(post(client, "/v1/runs", {"room_id": "room_none", "thread_id": "th_none"}), 404, "room_not_found")
@@ -163,8 +177,8 @@ def test_what_a_caller_claims_to_be_allowed_is_kept_without_secrets(client: http
 
 
 def test_internal_commands_are_nobodys(client: httpx.Client, run: str) -> None:
-    claim = {"type": "run.claim", "body": {"run_id": run, "claim_token": "x"}}
-    results = made(post(client, "/v1/commands", {"commands": [claim]}), 200)["results"]
+    expire = {"type": "run.expire", "body": {"run_id": run, "claim_token": "x"}}
+    results = made(post(client, "/v1/commands", {"commands": [expire]}), 200)["results"]
     assert (results[0]["status"], results[0]["error"]) == (400, "unknown_command")
     refused(post(client, f"/v1/runs/{run}/expire"), 404, "not_found")
 
@@ -181,7 +195,7 @@ async def test_a_whole_run_over_nats(bus: Client, workspace: str, room: str) -> 
     call = await ask("tool.invoke", step_id=step["step_id"], tool_name="echo")
     assert (await ask("tool.fail", tool_call_id=call["tool_call_id"], message="no"))["ok"] is True
     assert (await ask("run.fail", run_id=run["run_id"], message="no"))["ok"] is True
-    assert (await ask("run.claim", run_id=run["run_id"]))["error"] == "unknown_command"
+    assert (await ask("run.expire", run_id=run["run_id"]))["error"] == "unknown_command"
     assert (await ask("run.start", run_id="run_none"))["error"] == "run_not_found"
 
 

@@ -19,7 +19,7 @@ async def test_a_content_comes_back_byte_for_byte_for_its_owner_alone(tmp_path: 
     assert await blobs.put(CONTENT) == NAME
     assert await blobs.put(CONTENT) == NAME, "the same one is there already"
     assert await blobs.get(NAME) == CONTENT
-    assert [path.name for path in (tmp_path / "blobs").iterdir()] == [NAME], "nothing else stays behind"
+    assert names(tmp_path / "blobs") == [NAME], "nothing else stays behind"
     assert (tmp_path / "blobs").stat().st_mode & 0o077 == 0
     assert (tmp_path / "blobs" / NAME).stat().st_mode & 0o077 == 0
 
@@ -35,6 +35,10 @@ async def test_without_a_directory_nothing_large_is_taken() -> None:
     assert await Blobs(None).get(NAME) is None
 
 
+def names(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir()]
+
+
 async def test_what_cannot_be_written_may_be_tried_again_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,4 +48,4 @@ async def test_what_cannot_be_written_may_be_tried_again_and_leaves_nothing(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(TryLater, match="store_unavailable"):
         await Blobs(tmp_path).put(CONTENT)
-    assert list(tmp_path.iterdir()) == []
+    assert names(tmp_path) == []
