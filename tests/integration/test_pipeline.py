@@ -210,3 +210,25 @@ async def test_the_order_of_delivery_does_not_matter(postgres: Postgres) -> None
         async with projected(postgres, events, most, seed=most) as reader:
             answers.append(await pages(reader, 50))
     assert answers[0] == answers[1] == answers[2]
+
+
+async def test_a_page_is_found_by_indexes(postgres: Postgres) -> None:
+    events = Growth(1).fill(3, 300)
+    async with connected(postgres.owner_url) as owner:
+        await insert(owner, events)
+    async with projected(postgres, events) as reader, reader.connection() as connection:
+        # Small tables are scanned faster than any index, so that has to be forbidden to see what the planner could use.
+        await connection.execute("set enable_seqscan = off; set plan_cache_mode = force_custom_plan")
+        arguments = (WORKSPACE, 0, "", "", START.updated_at, 51, pipeline.RUN_STATUSES)
+        rows = await connection.fetch(f"explain (costs off) {pipeline.SQL['round']}", *arguments)
+    plan = "\n".join(row[0] for row in rows)
+    assert "Seq Scan on proj" not in plan, plan
+    for index in (
+        "proj_runs_changed",
+        "proj_runs_newest_of_experiment",
+        "proj_experiments_changed",
+        "proj_evidence_newest",
+        "proj_scorecards_newest",
+        "proj_incidents_changed",
+    ):
+        assert index in plan, plan
