@@ -1,1 +1,1 @@
-"""The gate: whether a wish is allowed, denied, or needs somebody's approval. Pure; facts go in, a decision comes out."""
+"""The gate: whether a wish is allowed, denied, or needs an approval. Pure: facts go in, a decision comes out."""

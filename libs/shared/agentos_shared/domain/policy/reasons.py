@@ -1,0 +1,120 @@
+"""Every reason code of the gate, with words for people. Codes are only ever added."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What a code means.
+
+    Args:
+        text: a sentence for people.
+        next_steps: what can be done about it.
+        severity: how much it should worry somebody.
+        retryable: whether the same request may be answered otherwise without anybody doing anything.
+    """
+
+    text: str
+    next_steps: tuple[str, ...] = ()
+    severity: Literal["info", "warning", "high"] = "warning"
+    retryable: bool = False
+
+
+_ASK: Final = ("Ask for an approval with the action_digest of this answer: POST /v1/approvals.",)
+_TOKEN: Final = ("Use a capability that covers this, or have one granted: POST /v1/capabilities/grant.",)
+_AGENT: Final = ("Send the principal_id that registering this agent answered, with its agent_id as actor_id.",)
+
+REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
+    {
+        "default_allow": Reason("Nothing speaks against it.", severity="info"),
+        "approval_allows_action": Reason("An approval allows it.", severity="info"),
+        "kill_switch_active": Reason(
+            "A kill switch is engaged.", ("Wait until a person releases it: GET /v1/policy/kill-switch.",), "high"
+        ),
+        "kill_switch_unknown": Reason(
+            "It is not known whether a kill switch is engaged, so nothing leaves this machine.",
+            ("Try again in a moment.",),
+            "high",
+            True,
+        ),
+        "agent_principal_required": Reason("An agent must say which principal it acts as.", _AGENT),
+        "agent_principal_not_found": Reason("No agent of this workspace has that principal.", _AGENT),
+        "agent_actor_id_mismatch": Reason("That principal is another agent's.", _AGENT, "high"),
+        "agent_quarantined": Reason(
+            "This agent is in quarantine: it may read and nothing else.",
+            ("A person lifts it: POST /v1/agents/{agent_id}/unquarantine.",),
+            "high",
+        ),
+        "capability_token_not_found": Reason("There is no such capability in this workspace.", _TOKEN),
+        "capability_token_revoked": Reason(
+            "This capability, or one that it was delegated from, was revoked.", _TOKEN, "high"
+        ),
+        "capability_token_expired": Reason("This capability has expired.", _TOKEN),
+        "capability_token_principal_mismatch": Reason(
+            "This capability was issued to another principal.",
+            ("Send the principal_id that it was issued to.",),
+            "high",
+        ),
+        "capability_scope_room_required": Reason(
+            "This capability is for some rooms; say which one.", ("Send room_id.",)
+        ),
+        "capability_scope_room_not_allowed": Reason("This capability does not cover this room.", _TOKEN),
+        "capability_scope_action_type_required": Reason("This capability covers no actions.", _TOKEN),
+        "capability_scope_action_not_allowed": Reason("This capability does not cover this action.", _TOKEN),
+        "capability_scope_tool_required": Reason("This capability covers no tools.", _TOKEN),
+        "capability_scope_tool_not_allowed": Reason("This capability does not cover this tool.", _TOKEN),
+        "capability_scope_context_missing_tool_name": Reason(
+            "Say which tool it is: this capability is for some tools.", ("Send tool_name.",)
+        ),
+        "capability_scope_data_access_required": Reason("This capability covers no data.", _TOKEN),
+        "capability_scope_data_access_not_allowed": Reason(
+            "This capability does not cover data of this label.", _TOKEN
+        ),
+        "capability_scope_egress_domain_required": Reason("This capability covers no hosts.", _TOKEN),
+        "capability_scope_context_missing_egress_domain": Reason(
+            "Say which host it goes to: this capability is for some hosts.", ("Send the target's URL.",)
+        ),
+        "capability_scope_domain_not_allowed": Reason("This capability does not cover this host.", _TOKEN),
+        "action_zone_requires_high_stakes": Reason("This action belongs into the zone high_stakes.", _ASK),
+        "action_zone_mismatch": Reason(
+            "This action is not for this zone.",
+            ("Do it in the zone that the registry names: GET /v1/action-registry.",),
+        ),
+        "action_irreversible_requires_high_stakes": Reason(
+            "What cannot be undone belongs into the zone high_stakes.", _ASK
+        ),
+        "action_pre_approval_required": Reason("This action needs an approval of exactly what is to be done.", _ASK),
+        "external_write_requires_approval": Reason("What leaves this machine needs an approval.", _ASK),
+        "zone.unregistered_requires_approval": Reason(
+            "An action that nobody registered needs an approval in the zone high_stakes.", _ASK
+        ),
+        "data_access_restricted_room_mismatch": Reason(
+            "Restricted data may be touched in its own room only.", ("Do it in that room.",)
+        ),
+        "data_access_purpose_hint_mismatch": Reason(
+            "These data are for another purpose.", ("Send a purpose tag of theirs, or a justification.", *_ASK)
+        ),
+        "policy.rule_matched": Reason("A policy of this installation says so.", ("See determining_rules.",)),
+        "policy.no_match_default": Reason(
+            "No policy of this installation permits it.", ("Add a permit to the policy bundle.",)
+        ),
+        "policy.error_fail_closed": Reason(
+            "A policy could not be evaluated, so the answer is no.",
+            ("Repair the policy that determining_rules names; the policy service's log has more.",),
+            "high",
+        ),
+        "constraint.learned": Reason(
+            "A constraint that was learned, and that a person activated, says so.",
+            ("See GET /v1/constraints; a person can retire it.",),
+        ),
+        "policy_unavailable": Reason(
+            "The policy service cannot answer with what is known now, so the answer is no.",
+            ("Try again in a moment; GET /readyz tells more.",),
+            "high",
+            True,
+        ),
+    }
+)
