@@ -128,7 +128,7 @@ def test_where_access_is_enforced_the_worker_registers_itself(start_stack: Calla
         run_id = api.runs.create(room_id, handler="echo", input={"a": 1}).run_id
         run = api.runs.wait(run_id, timeout_s=TIMEOUT_S)
         assert (run.status, run.output) == ("succeeded", {"a": 1})
-        (engine,) = api.engines.list()
+        (engine,) = api.engines.list().all()
         (attempt,) = api.runs.attempts(run_id)
         assert (engine.actor_id, attempt.engine_id) == ("embedded-worker", engine.engine_id)
 

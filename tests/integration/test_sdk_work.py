@@ -102,10 +102,8 @@ async def test_engines_and_their_tokens(stack: Stack, api: agentos.AsyncClient) 
     assert token.engine_token is not None
     assert token.engine_token not in repr(registered)
     further = await api.engines.issue_token(engine.engine_id, token_label="two")
-    assert {one.token_id for one in await api.engines.tokens(engine.engine_id)} == {
-        token.token_id,
-        further.token.token_id,
-    }
+    tokens = await api.engines.tokens(engine.engine_id, min_position=further).all()
+    assert {one.token_id for one in tokens} == {token.token_id, further.token.token_id}
     assert await api.engines.revoke_token(engine.engine_id, token.token_id)
     assert not await api.engines.revoke_token(engine.engine_id, token.token_id)
     async with agentos.AsyncClient(
@@ -114,8 +112,33 @@ async def test_engines_and_their_tokens(stack: Stack, api: agentos.AsyncClient) 
         with pytest.raises(agentos.AccessDenied) as refused:
             await revoked.runs.claim()
     assert refused.value.code == "engine_token_expired"
-    assert (await api.engines.deactivate(engine.engine_id)).status == "inactive"
-    assert [one.status for one in await api.engines.list()] == ["inactive"]
+    deactivated = await api.engines.deactivate(engine.engine_id)
+    assert deactivated.engine.status == "inactive"
+    assert [one.status async for one in api.engines.list(min_position=deactivated)] == ["inactive"]
+
+
+async def test_approvals_are_asked_for_awaited_and_decided(stack: Stack, api: agentos.AsyncClient) -> None:
+    room_id = (await api.rooms.create("Approvals")).room_id
+    asked = await api.approvals.create("external.write", title="Send", request={"to": "ada"}, room_id=room_id)
+    waiting = asyncio.create_task(api.approvals.wait(asked.approval_id, timeout_s=TIMEOUT_S))
+    with pytest.raises(agentos.AccessDenied):  # the tester is a service
+        await api.approvals.decide(asked.approval_id, "approve")
+    async with agentos.AsyncClient(stack.url, workspace_id=api.workspace_id, actor=("user", "ceo")) as person:
+        assert (await person.approvals.get(asked.approval_id)).open
+        await person.approvals.decide(asked.approval_id, "approve", reason="fine")
+    decided = await waiting
+    assert (decided.status, decided.decision_reason, decided.open) == ("approved", "fine", False)
+    assert asked.action_digest is not None
+    await api.approvals.consume(asked.approval_id, asked.action_digest)
+    with pytest.raises(agentos.Conflict, match="approval_already_consumed"):
+        await api.approvals.consume(asked.approval_id, asked.action_digest)
+    other = await api.approvals.create("external.write", room_id=room_id)
+    taken_back = await api.approvals.cancel(other.approval_id, reason="not needed")
+    listed = await api.approvals.list(room_id=room_id, min_position=taken_back).all()
+    assert {one.approval_id for one in listed} == {asked.approval_id, other.approval_id}
+    third = await api.approvals.create("external.write", room_id=room_id)
+    with pytest.raises(TimeoutError, match="still pending"):
+        await api.approvals.wait(third.approval_id, timeout_s=0)
 
 
 async def test_a_claim_that_is_asked_twice_with_one_key_gives_one_run(api: agentos.AsyncClient) -> None:

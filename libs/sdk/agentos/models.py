@@ -63,6 +63,13 @@ class IncidentOpened(Written):
     deduped: bool = False
 
 
+class ApprovalRequested(Written):
+    """``action_digest`` tells exactly which action it is about."""
+
+    approval_id: str
+    action_digest: str | None = None
+
+
 class LearningLogged(Written):
     learning_id: str
 
@@ -341,6 +348,61 @@ class Incident(Model):
     correlation_id: str
 
 
+class Approval(Model):
+    """A request to act: ``pending`` or ``held``, then decided, expired or taken back."""
+
+    approval_id: str
+    workspace_id: str
+    room_id: str | None = None
+    thread_id: str | None = None
+    run_id: str | None = None
+    step_id: str | None = None
+    action: str
+    status: str
+    title: str | None = None
+    request: dict[str, Any] = Field(default_factory=dict)
+    context: dict[str, Any] = Field(default_factory=dict)
+    scope: dict[str, Any] = Field(default_factory=dict)
+    action_digest: str | None = None
+    decide_by: datetime | None = None
+    expires_at: datetime | None = None
+    requested_by_type: str
+    requested_by_id: str
+    requested_at: datetime
+    decided_by_type: str | None = None
+    decided_by_id: str | None = None
+    decided_at: datetime | None = None
+    decision: str | None = None
+    decision_reason: str | None = None
+    uses: int = 0
+    created_at: datetime
+    updated_at: datetime
+    correlation_id: str
+
+    @property
+    def open(self) -> bool:
+        """Whether it waits for a decision."""
+        return self.status in ("pending", "held")
+
+
+class Grant(Model):
+    """What an approval allows, for as long as it lasts: ``active``, ``revoked`` or ``lapsed``."""
+
+    approval_id: str
+    workspace_id: str
+    room_id: str | None = None
+    action: str
+    scope: dict[str, Any] = Field(default_factory=dict)
+    status: str
+    max_uses: int | None = None
+    uses: int = 0
+    expires_at: datetime | None = None
+    granted_by_id: str
+    granted_at: datetime
+    revoked_at: datetime | None = None
+    revoke_reason: str | None = None
+
+
 class Learning(Model):
     """What was learnt from an incident."""
 
@@ -380,7 +442,13 @@ class EngineToken(Model):
     engine_token: str | None = Field(default=None, repr=False)
 
 
-class EngineRegistered(Model):
+class EngineDeactivated(Written):
+    """``engine``: as it is now."""
+
+    engine: Engine
+
+
+class EngineRegistered(Written):
     """A registration: keep ``token.engine_token``, it is not told again."""
 
     engine: Engine

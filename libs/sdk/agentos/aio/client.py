@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 import httpx
 
 from agentos import settings
+from agentos.aio.approvals import Approvals
 from agentos.aio.connection import Connection
 from agentos.aio.conversation import Messages, Rooms, Threads
 from agentos.aio.engines import Engines
@@ -56,6 +57,7 @@ class AsyncClient:
         self.steps = Steps(self._connection)
         self.tool_calls = ToolCalls(self._connection)
         self.artifacts = Artifacts(self._connection)
+        self.approvals = Approvals(self._connection)
         self.incidents = Incidents(self._connection)
         self.events = Events(self._connection)
         self.engines = Engines(self._connection)

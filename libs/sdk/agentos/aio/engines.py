@@ -1,11 +1,12 @@
 """Engines: registered programs that claim runs, and their tokens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from agentos.aio.connection import Connection
-from agentos.models import Engine, EngineRegistered, EngineToken
+from agentos.aio.listing import AsyncListing
+from agentos.models import Engine, EngineDeactivated, EngineRegistered, EngineToken, Written
 
 
 class Engines:
@@ -58,15 +59,18 @@ class Engines:
         answer = await self._connection.post(path, {"reason": reason})
         return not answer.members().get("already_revoked", False)
 
-    async def deactivate(self, engine_id: str, *, reason: str | None = None) -> Engine:
+    async def deactivate(self, engine_id: str, *, reason: str | None = None) -> EngineDeactivated:
         """Shut an engine out: all its tokens are revoked."""
         answer = await self._connection.post(f"/v1/engines/{engine_id}/deactivate", {"reason": reason})
-        return answer.read(Engine, "engine")
+        return answer.read(EngineDeactivated)
 
-    async def list(self) -> Sequence[Engine]:
-        """All engines of the workspace."""
-        return (await self._connection.get("/v1/engines")).read(list[Engine], "engines")
+    def list(self, *, limit: int | None = None, min_position: str | Written | None = None) -> AsyncListing[Engine]:
+        """Engines of the workspace, last changed first."""
+        return AsyncListing(self._connection, "/v1/engines", "engines", Engine, {"limit": limit}, min_position)
 
-    async def tokens(self, engine_id: str) -> Sequence[EngineToken]:
+    def tokens(
+        self, engine_id: str, *, limit: int | None = None, min_position: str | Written | None = None
+    ) -> AsyncListing[EngineToken]:
         """Tokens of an engine, without their secrets."""
-        return (await self._connection.get(f"/v1/engines/{engine_id}/tokens")).read(list[EngineToken], "tokens")
+        path = f"/v1/engines/{engine_id}/tokens"
+        return AsyncListing(self._connection, path, "tokens", EngineToken, {"limit": limit}, min_position)

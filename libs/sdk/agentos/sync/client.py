@@ -10,6 +10,7 @@ from agentos import settings
 from agentos.answers import Answer
 from agentos.models import ActorType, Event
 from agentos.retry import Retry
+from agentos.sync.approvals import Approvals
 from agentos.sync.connection import Connection
 from agentos.sync.conversation import Messages, Rooms, Threads
 from agentos.sync.engines import Engines
@@ -56,6 +57,7 @@ class Client:
         self.steps = Steps(self._connection)
         self.tool_calls = ToolCalls(self._connection)
         self.artifacts = Artifacts(self._connection)
+        self.approvals = Approvals(self._connection)
         self.incidents = Incidents(self._connection)
         self.events = Events(self._connection)
         self.engines = Engines(self._connection)

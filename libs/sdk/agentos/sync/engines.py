@@ -1,11 +1,12 @@
 """Engines: registered programs that claim runs, and their tokens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from agentos.models import Engine, EngineRegistered, EngineToken
+from agentos.models import Engine, EngineDeactivated, EngineRegistered, EngineToken, Written
 from agentos.sync.connection import Connection
+from agentos.sync.listing import Listing
 
 
 class Engines:
@@ -58,15 +59,18 @@ class Engines:
         answer = self._connection.post(path, {"reason": reason})
         return not answer.members().get("already_revoked", False)
 
-    def deactivate(self, engine_id: str, *, reason: str | None = None) -> Engine:
+    def deactivate(self, engine_id: str, *, reason: str | None = None) -> EngineDeactivated:
         """Shut an engine out: all its tokens are revoked."""
         answer = self._connection.post(f"/v1/engines/{engine_id}/deactivate", {"reason": reason})
-        return answer.read(Engine, "engine")
+        return answer.read(EngineDeactivated)
 
-    def list(self) -> Sequence[Engine]:
-        """All engines of the workspace."""
-        return (self._connection.get("/v1/engines")).read(list[Engine], "engines")
+    def list(self, *, limit: int | None = None, min_position: str | Written | None = None) -> Listing[Engine]:
+        """Engines of the workspace, last changed first."""
+        return Listing(self._connection, "/v1/engines", "engines", Engine, {"limit": limit}, min_position)
 
-    def tokens(self, engine_id: str) -> Sequence[EngineToken]:
+    def tokens(
+        self, engine_id: str, *, limit: int | None = None, min_position: str | Written | None = None
+    ) -> Listing[EngineToken]:
         """Tokens of an engine, without their secrets."""
-        return (self._connection.get(f"/v1/engines/{engine_id}/tokens")).read(list[EngineToken], "tokens")
+        path = f"/v1/engines/{engine_id}/tokens"
+        return Listing(self._connection, path, "tokens", EngineToken, {"limit": limit}, min_position)

@@ -67,7 +67,7 @@ async def _register(url: str, workspace_id: str, token: str) -> tuple[str, str |
     async with agentos.AsyncClient(url, workspace_id=workspace_id, token=token, retry=forever) as client:
         registered = await client.engines.register(NAME, token_label=f"pid {os.getpid()}")
         engine_id = registered.engine.engine_id
-        for old in await client.engines.tokens(engine_id):
+        async for old in client.engines.tokens(engine_id, min_position=registered):
             if old.revoked_at is None and old.token_id != registered.token.token_id:
                 await client.engines.revoke_token(engine_id, old.token_id, reason="replaced")
         return engine_id, registered.token.engine_token
