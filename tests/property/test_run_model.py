@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from agentos_api.append.draft import Draft
 from agentos_api.append.stream_cache import StreamCache, fold
 from agentos_api.append.submission import Answer, Outcome, Part, Submission
-from agentos_shared.domain import artifacts, ids, principals, rooms, runs, steps, tool_calls
+from agentos_shared.domain import artifacts, ids, leases, principals, rooms, runs, steps, tool_calls
 from agentos_shared.domain.artifacts import Kept
 from agentos_shared.domain.decider import Command, CommandBody, Decide, Meta
 from agentos_shared.domain.envelope import Event, Stream
@@ -146,7 +146,7 @@ class RunMachine(RuleBasedStateMachine):
     @rule(max_attempts=st.integers(1, 3))
     def create(self, max_attempts: int) -> None:
         run_id = self.draw("run_")
-        body = runs.CreateRun(room_id=ROOM.id, max_attempts=max_attempts)
+        body = runs.CreateRun(room_id=ROOM.id, max_attempts=max_attempts, timeout_s=9)
         assert self.send(runs.create, body, run_id, (ROOM.id,)) == ["run.created"]
         self.runs[run_id] = ModelRun(max_attempts)
 
@@ -170,14 +170,14 @@ class RunMachine(RuleBasedStateMachine):
     def claim(self, number: int, again: bool) -> None:
         run_id, run = self.a_run(number)
         token = run.token if again and run.token else self.draw("token_")
-        body = runs.ClaimRun(
+        body = leases.ClaimRun(
             claim_token=token,
             claimed_by_actor_id="bot",
             actor_principal_id=BOT.principal_id,
             lease_ttl_s=30,
             lease_expires_at="2026-11-24T05:30:30.000Z",
         )
-        got = self.send(runs.claim, body, run_id, (run_id,), service=True)
+        got = self.send(leases.claim, body, run_id, (run_id,), service=True)
         if token == run.token:
             assert got == []
         elif run.status != "queued":
@@ -203,7 +203,7 @@ class RunMachine(RuleBasedStateMachine):
     def release(self, number: int, proof: str) -> None:
         run_id, run = self.a_run(number)
         token = self.a_token(run, proof) or "invented"
-        got = self.send(runs.release, runs.ReleaseRun(claim_token=token), run_id, (run_id,), service=True)
+        got = self.send(leases.release, leases.ReleaseRun(claim_token=token), run_id, (run_id,), service=True)
         if run.token is None:
             assert got == []
         elif token != run.token:
@@ -218,8 +218,8 @@ class RunMachine(RuleBasedStateMachine):
         run_id, run = self.a_run(number)
         token = self.a_token(run, proof) or "invented"
         attempt_no = run.tokens.index(token) + 1 if token in run.tokens else 1
-        body = runs.ExpireRun(attempt_no=attempt_no, claim_token=token)
-        got = self.send(runs.expire, body, run_id, (run_id,), service=True)
+        body = leases.ExpireRun(attempt_no=attempt_no, claim_token=token)
+        got = self.send(leases.expire, body, run_id, (run_id,), service=True)
         if token != run.token:
             assert got == []
         elif run.attempts < run.max_attempts:
@@ -235,7 +235,7 @@ class RunMachine(RuleBasedStateMachine):
     def time_out(self, number: int, behind: int) -> None:
         run_id, run = self.a_run(number)
         attempt_no = max(0, run.attempts - behind)
-        got = self.send(runs.time_out, runs.TimeOutRun(attempt_no=attempt_no), run_id, (run_id,), service=True)
+        got = self.send(leases.time_out, leases.TimeOutRun(attempt_no=attempt_no), run_id, (run_id,), service=True)
         if run.status != "running" or attempt_no != run.attempts:
             assert got == []
         else:

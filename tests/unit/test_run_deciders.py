@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from agentos_shared.domain import artifacts, experiments, principals, rooms, runs, steps, threads, tool_calls
+from agentos_shared.domain import artifacts, experiments, leases, principals, rooms, runs, steps, threads, tool_calls
 from agentos_shared.domain.artifacts import Kept
 from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
 from agentos_shared.domain.decider import Command, CommandBody, Decide, Meta
@@ -34,7 +34,7 @@ def a_run(**members: Any) -> Wish:
 
 
 def claim(token: str = TOKEN, engine_id: str | None = None) -> Wish:
-    body = runs.ClaimRun(
+    body = leases.ClaimRun(
         claim_token=token,
         claimed_by_actor_id="bot",
         actor_principal_id=BOT.principal_id,
@@ -42,19 +42,19 @@ def claim(token: str = TOKEN, engine_id: str | None = None) -> Wish:
         lease_ttl_s=30,
         lease_expires_at="2026-11-24T05:30:30.000Z",
     )
-    return wish(runs.claim, body, "run_1")
+    return wish(leases.claim, body, "run_1")
 
 
 def release(token: str = TOKEN) -> Wish:
-    return wish(runs.release, runs.ReleaseRun(claim_token=token), "run_1")
+    return wish(leases.release, leases.ReleaseRun(claim_token=token), "run_1")
 
 
 def expire(attempt_no: int = 1, token: str = TOKEN) -> Wish:
-    return wish(runs.expire, runs.ExpireRun(attempt_no=attempt_no, claim_token=token), "run_1")
+    return wish(leases.expire, leases.ExpireRun(attempt_no=attempt_no, claim_token=token), "run_1")
 
 
 def time_out(attempt_no: int) -> Wish:
-    return wish(runs.time_out, runs.TimeOutRun(attempt_no=attempt_no), "run_1")
+    return wish(leases.time_out, leases.TimeOutRun(attempt_no=attempt_no), "run_1")
 
 
 def complete(**meta: Any) -> Wish:
@@ -229,6 +229,7 @@ def test_a_run_out_of_time_fails_unless_that_attempt_is_over() -> None:
     assert held.when(*time_out(0)) == []
     assert held.and_then(*release()).when(*time_out(1)) == []
     assert types(given(a_run(timeout_s=5), START).when(*time_out(0))) == ["run.failed"]
+    assert given(a_run(), START).when(*time_out(0)) == []
 
 
 def test_a_run_ends_once_from_wherever_it_is() -> None:

@@ -245,10 +245,10 @@ class Commands:
             entity_id, parent_id = parent_id or "", None
         if kind.reads is not None:
             reads = (*reads, *kind.reads(body, location))
-        loaded = None if kind.load is None else await kind.load(self._reader, location, body)
         room_id = location.stream.id if location.stream.type == "room" else None
         if caller.engine is not None and room_id is not None:
             caller.engine.require_room(room_id)
+        loaded = None if kind.load is None else await kind.load(self._reader, location, body)
         command = Command(body, meta, entity_id, parent_id, room_id, loaded)
         scan = loaded.scan if isinstance(loaded, Kept) else None
         return Part(command, kind.decide, location.stream, reads, False, kind.extra, scan)

@@ -20,15 +20,13 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from pydantic import Field
 
 from agentos_shared.domain.decider import Command, CommandBody, LeasedBody, View, expect_version
-from agentos_shared.domain.envelope import Actor, ActorType, Event, NewEvent, Stream, Zone
+from agentos_shared.domain.envelope import Actor, Event, NewEvent, Stream, Zone
 from agentos_shared.domain.errors import Conflict, Invalid, NotFound
 from agentos_shared.domain.experiments import Experiment
 from agentos_shared.domain.rooms import Room
 from agentos_shared.domain.threads import Thread
 
 MAX_ATTEMPTS: Final = 3
-MIN_LEASE_S: Final = 5
-MAX_LEASE_S: Final = 600
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Tag = Annotated[str, Field(min_length=1, max_length=200)]
@@ -78,44 +76,6 @@ class CancelRun(CommandBody):
     """Ends a run whoever holds it: what the holder writes afterwards is refused."""
 
     reason: Text | None = None
-
-
-class _EngineServiceBody(CommandBody):
-    def speaker(self) -> tuple[ActorType, str]:
-        """The engine service, which keeps the time of leases."""
-        return "service", "engine"
-
-
-class ClaimRun(_EngineServiceBody):
-    """Gives a queued run to an engine. With ``expected_version`` it loses against whatever changed the run before."""
-
-    claim_token: str = Field(min_length=1, max_length=64)
-    run_attempt_id: Id | None = None
-    claimed_by_actor_id: str = Field(min_length=1, max_length=200)
-    actor_principal_id: str = Field(min_length=1, max_length=64)
-    engine_id: Id | None = None
-    lease_ttl_s: int = Field(ge=MIN_LEASE_S, le=MAX_LEASE_S)
-    lease_expires_at: str = Field(min_length=1, max_length=64)
-
-
-class ReleaseRun(_EngineServiceBody):
-    """Gives a lease back: the run is queued again. Once nothing is held, nothing happens."""
-
-    claim_token: str = Field(min_length=1, max_length=64)
-
-
-class ExpireRun(_EngineServiceBody):
-    """Ends a lease whose time is over; of a lease that has ended since, nothing happens."""
-
-    attempt_no: int = Field(ge=1)
-    claim_token: str = Field(min_length=1, max_length=64)
-
-
-class TimeOutRun(_EngineServiceBody):
-    """Fails a run whose attempt took longer than ``timeout_s``; once that attempt has ended, nothing happens."""
-
-    attempt_no: int = Field(ge=0)
-    claim_token: str | None = Field(None, min_length=1, max_length=64)
 
 
 class Lease(NamedTuple):
@@ -206,7 +166,7 @@ def create(command: Command[CreateRun], view: View) -> list[NewEvent]:
         body.timeout_s,
     )
     return [
-        _event(
+        of_run(
             command,
             run,
             "run.created",
@@ -232,88 +192,9 @@ def start(command: Command[StartRun], view: View) -> list[NewEvent]:
     """
     run = known(view, command.entity_id)
     if run.status != "queued" or run.started:
-        raise _not_queued(run)
+        raise not_queued(run)
     expect_version(command, view)
-    return [_event(command, run, "run.started", {})]
-
-
-def claim(command: Command[ClaimRun], view: View) -> list[NewEvent]:
-    """``run.claimed``, before ``run.started`` the first time; nothing when this very claim was appended before.
-
-    Raises:
-        NotFound: ``run_not_found``. Conflict: ``run_not_queued``, ``version_conflict``.
-    """
-    body = command.body
-    run = known(view, command.entity_id)
-    if run.lease is not None and run.lease.claim_token == body.claim_token:
-        return []
-    if run.status != "queued":
-        raise _not_queued(run)
-    expect_version(command, view)
-    lease = Lease(
-        run.attempt_no + 1,
-        body.claim_token,
-        body.run_attempt_id or command.loaded,
-        body.claimed_by_actor_id,
-        body.engine_id,
-        body.actor_principal_id,
-        body.lease_ttl_s,
-        body.lease_expires_at,
-    )
-    engine = Actor("service", body.claimed_by_actor_id, body.actor_principal_id)
-    events = [_event(command, run, "run.claimed", lease.told(command.entity_id), engine)]
-    if not run.started:
-        events.append(_event(command, run, "run.started", {}, engine))
-    return events
-
-
-def release(command: Command[ReleaseRun], view: View) -> list[NewEvent]:
-    """``run.lease_released``, or nothing when nothing is held.
-
-    Raises:
-        NotFound: ``run_not_found``. Conflict: ``lease_token_mismatch``.
-    """
-    body = command.body
-    run = known(view, command.entity_id)
-    if run.lease is None:
-        return []
-    if run.lease.claim_token != body.claim_token:
-        raise _mismatch()
-    expect_version(command, view)
-    data = {"attempt_no": run.attempt_no, "claim_token": body.claim_token, "reason": "manual_release"}
-    return [_event(command, run, "run.lease_released", data)]
-
-
-def expire(command: Command[ExpireRun], view: View) -> list[NewEvent]:
-    """``run.lease_expired``, and ``run.failed`` (``attempts_exhausted``) when it was the last attempt.
-
-    Raises:
-        NotFound: ``run_not_found``.
-    """
-    body = command.body
-    run = known(view, command.entity_id)
-    if run.lease is None or (run.lease.attempt_no, run.lease.claim_token) != (body.attempt_no, body.claim_token):
-        return []
-    expect_version(command, view)
-    data = {"attempt_no": body.attempt_no, "claim_token": body.claim_token}
-    events = [_event(command, run, "run.lease_expired", data)]
-    if run.attempt_no >= run.max_attempts:
-        events.append(_failed(command, run, "attempts exhausted", {"code": "attempts_exhausted"}))
-    return events
-
-
-def time_out(command: Command[TimeOutRun], view: View) -> list[NewEvent]:
-    """``run.failed`` (``run_timeout``).
-
-    Raises:
-        NotFound: ``run_not_found``.
-    """
-    body = command.body
-    run = known(view, command.entity_id)
-    if run.status != "running" or run.attempt_no != body.attempt_no:
-        return []
-    expect_version(command, view)
-    return [_failed(command, run, f"not done within {run.timeout_s} s", {"code": "run_timeout"})]
+    return [of_run(command, run, "run.started", {})]
 
 
 def complete(command: Command[CompleteRun], view: View) -> list[NewEvent]:
@@ -325,7 +206,7 @@ def complete(command: Command[CompleteRun], view: View) -> list[NewEvent]:
     run = _not_ended(command, view)
     require_lease(command, run)
     expect_version(command, view)
-    return [_event(command, run, "run.completed", {"summary": command.body.summary, "output": command.body.output})]
+    return [of_run(command, run, "run.completed", {"summary": command.body.summary, "output": command.body.output})]
 
 
 def fail(command: Command[FailRun], view: View) -> list[NewEvent]:
@@ -337,7 +218,7 @@ def fail(command: Command[FailRun], view: View) -> list[NewEvent]:
     run = _not_ended(command, view)
     require_lease(command, run)
     expect_version(command, view)
-    return [_failed(command, run, command.body.message, error_of(command.body.message, command.body.error))]
+    return [failed(command, run, command.body.message, error_of(command.body.message, command.body.error))]
 
 
 def cancel(command: Command[CancelRun], view: View) -> list[NewEvent]:
@@ -348,7 +229,7 @@ def cancel(command: Command[CancelRun], view: View) -> list[NewEvent]:
     """
     run = _not_ended(command, view)
     expect_version(command, view)
-    return [_event(command, run, "run.cancelled", {"reason": command.body.reason})]
+    return [of_run(command, run, "run.cancelled", {"reason": command.body.reason})]
 
 
 def evolve(state: Run | None, event: Event) -> Run | None:
@@ -422,10 +303,10 @@ def require_lease(command: Command[LeasedBody], run: Run) -> None:
         return
     if meta.claim_token is not None:
         if lease is None or meta.claim_token != lease.claim_token:
-            raise _mismatch()
+            raise mismatch()
         return
     if lease is not None and (meta.engine is None or meta.engine.engine_id != lease.engine_id):
-        raise _mismatch()
+        raise mismatch()
 
 
 def require_lease_or_end(command: Command[LeasedBody], run: Run) -> None:
@@ -478,15 +359,17 @@ def error_of(message: str | None, error: dict[str, Any] | None) -> dict[str, Any
     return error
 
 
-def _event(
+def of_run(
     command: Command[Any], run: Run, event_type: str, data: dict[str, Any], actor: Actor | None = None
 ) -> NewEvent:
+    """An event of the run itself, by whoever asks or by ``actor``."""
     event = inside(command, command.entity_id, run, event_type, "run", {"run_id": command.entity_id, **data})
     return event if actor is None else event._replace(actor=actor)
 
 
-def _failed(command: Command[Any], run: Run, message: str | None, error: dict[str, Any] | None) -> NewEvent:
-    return _event(command, run, "run.failed", {"message": message, "error": error})
+def failed(command: Command[Any], run: Run, message: str | None, error: dict[str, Any] | None) -> NewEvent:
+    """``run.failed``."""
+    return of_run(command, run, "run.failed", {"message": message, "error": error})
 
 
 def _not_ended(command: Command[Any], view: View) -> Run:
@@ -503,12 +386,14 @@ def _ended(run: Run, status: Status) -> Run:
     return replace(run, status=status, lease=None, ended_under=run.lease.claim_token if run.lease else None)
 
 
-def _not_queued(run: Run) -> Conflict:
+def not_queued(run: Run) -> Conflict:
+    """``run_not_queued``."""
     what = "was started before" if run.status == "queued" else f"is {run.status}"
     return Conflict("run_not_queued", f"The run {what}.", run_status=run.status)
 
 
-def _mismatch() -> Conflict:
+def mismatch() -> Conflict:
+    """``lease_token_mismatch``."""
     return Conflict(
         "lease_token_mismatch",
         "The run is not held by this claim token: its lease is another's by now, or nobody's. Stop working on it.",

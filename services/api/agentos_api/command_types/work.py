@@ -6,10 +6,11 @@ from typing import Any, Final
 from agentos_api.append.locator import Location
 from agentos_api.artifact_contents import keep
 from agentos_api.command_type import CommandType, Reader, Reference
-from agentos_shared.domain import artifacts, ids, runs, steps, tool_calls
+from agentos_shared.domain import artifacts, ids, leases, runs, steps, tool_calls
 from agentos_shared.domain.decider import Command, View
 from agentos_shared.domain.envelope import Event
-from agentos_shared.domain.runs import ClaimRun, CreateRun, Run
+from agentos_shared.domain.leases import ClaimRun
+from agentos_shared.domain.runs import CreateRun, Run
 
 
 def _room(body: CreateRun) -> Reference:
@@ -157,8 +158,8 @@ WORK: Final = (
     CommandType(
         name="run.claim",
         path="",
-        body=runs.ClaimRun,
-        decide=runs.claim,
+        body=leases.ClaimRun,
+        decide=leases.claim,
         parent="run",
         load=_draw_attempt,
         extra=_lease,
@@ -168,8 +169,8 @@ WORK: Final = (
     CommandType(
         name="run.release",
         path="",
-        body=runs.ReleaseRun,
-        decide=runs.release,
+        body=leases.ReleaseRun,
+        decide=leases.release,
         parent="run",
         extra=_released,
         status=200,
@@ -178,8 +179,8 @@ WORK: Final = (
     CommandType(
         name="run.expire",
         path="",
-        body=runs.ExpireRun,
-        decide=runs.expire,
+        body=leases.ExpireRun,
+        decide=leases.expire,
         parent="run",
         status=200,
         internal=True,
@@ -187,8 +188,8 @@ WORK: Final = (
     CommandType(
         name="run.timeout",
         path="",
-        body=runs.TimeOutRun,
-        decide=runs.time_out,
+        body=leases.TimeOutRun,
+        decide=leases.time_out,
         parent="run",
         status=200,
         internal=True,
