@@ -185,7 +185,11 @@ async def test_status_tells_what_is_parked_and_what_waits(scene: Scene, postgres
         await connection.close()
         assert (told.current, told.streams, told.events) == (True, 3, 9)
         assert (told.behind_streams, told.behind_events, told.oldest_waiting) == (0, 0, None)
-        assert told.rows == {"proj_rooms": 2, "proj_threads": 2, "proj_messages": 4}
+        assert {table: rows for table, rows in told.rows.items() if rows} == {
+            "proj_rooms": 2,
+            "proj_threads": 2,
+            "proj_messages": 4,
+        }
         assert [(one.key, one.stream_seq) for one in told.parked] == [(ROOM, 1)]
 
 
