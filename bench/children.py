@@ -122,9 +122,15 @@ def load(module: str, spec: Mapping[str, Any], *, timeout_s: float) -> dict[str,
     return run_module(f"bench.load.{module}", spec, timeout_s=timeout_s)
 
 
-def run_module(module: str, spec: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
-    """Runs a module: JSON on stdin (it may hold passwords), the last line of its output is its answer."""
-    output = run([sys.executable, "-m", module], said=json.dumps(spec).encode(), timeout_s=timeout_s)
+def run_module(
+    module: str, spec: Mapping[str, Any], *, timeout_s: float, python: str = sys.executable
+) -> dict[str, Any]:
+    """Runs a module: JSON on stdin (it may hold passwords), the last line of its output is its answer.
+
+    Args:
+        python: the interpreter, for one of another environment.
+    """
+    output = run([python, "-m", module], said=json.dumps(spec).encode(), timeout_s=timeout_s)
     answer: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
     return answer
 

@@ -12,7 +12,12 @@ class Connection(asyncio.Protocol):
 
     Args:
         answered: called with each answer's status; 0 when the connection broke with a request under way.
+
+    Attributes:
+        body: of the last answer.
     """
+
+    body = b""
 
     def __init__(self, answered: Answered) -> None:
         self._answered = answered
@@ -35,6 +40,7 @@ class Connection(asyncio.Protocol):
         self._buffer += data
         if is_whole(self._buffer):
             status = int(self._buffer[9:12])
+            self.body = self._buffer[self._buffer.find(b"\r\n\r\n") + 4 :]
             self._buffer = b""
             self._busy = False
             self._answered(self, status)
