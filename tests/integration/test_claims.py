@@ -3,9 +3,11 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest_asyncio
+from nats import connect
 
 from tests.fixtures.engines import Site, site
 from tests.fixtures.live import until
@@ -157,3 +159,24 @@ async def test_a_cancelled_run_is_never_claimed_and_its_holder_is_refused(here: 
     late = await here.lease(run, "heartbeat")
     assert (late.status_code, late.json()["error"]) == (409, "run_not_running")
     assert (await here.complete(run)).json()["error"] == "run_already_ended"
+
+
+async def test_claim_heartbeat_and_release_over_nats(here: Site, stack: Stack) -> None:
+    run_id = await here.run(await here.room())
+    client = await connect(stack.nats_url, inbox_prefix="_INBOX_integration")
+
+    async def ask(command: str, **body: Any) -> tuple[str, dict[str, Any]]:
+        subject = f"agentos.cmd.{here.workspace_id}.{command}"
+        reply = await client.request(subject, json.dumps({"actor_id": "e", **body}).encode(), timeout=5)
+        assert reply.headers is not None
+        return reply.headers["status"], json.loads(reply.data)
+
+    try:
+        status, answer = await ask("run.claim")
+        assert (status, answer["run"]["run_id"]) == ("200", run_id)
+        lease = {"run_id": run_id, "claim_token": answer["run"]["claim_token"]}
+        assert (await ask("run.heartbeat", **lease))[1]["ok"] is True
+        assert (await ask("run.heartbeat", claim_token="x"))[1]["error"] == "missing_run_id"
+        assert (await ask("run.release", **lease))[1]["released"] is True
+    finally:
+        await client.close()

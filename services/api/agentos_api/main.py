@@ -99,10 +99,10 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     appender.listen(pings.on_commit)
     desk = LeaseDesk(nats, access, commands)
     await projected.subscribe(nats)
-    answering = (NatsCommands(nats, commands, access), ServiceCommands(nats, commands, registry))
+    calls = (*desk.calls, Ingest(access, commands).call, Batches(commands).call)
+    answering = (NatsCommands(nats, commands, access, calls), ServiceCommands(nats, commands, registry))
     parts = lifecycle.Parts(relay, hub, registry, decisions, *answering)
     await parts.start()
-    calls = (*desk.calls, Ingest(access, commands).call, Batches(commands).call)
     server = _Server(
         uvicorn.Config(
             app.build(services, commands, access, calls),

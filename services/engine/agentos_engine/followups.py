@@ -20,7 +20,7 @@ log = structlog.get_logger("agentos.engine")
 
 SQL: Final = statements.load("agentos_engine", "followups.sql")
 #: Taken together.
-MOST: Final = 250
+MOST: Final = 100
 IDLE_S: Final = 5.0
 #: Between the beginnings of two bites: the first end of a run is dealt with at once, the next ones together.
 SPACING_S: Final = 0.2

@@ -18,6 +18,7 @@ from agentos_api.http.calls import Call
 from agentos_api.http.edge import Edge, MethodNotAllowed, internal_error
 from agentos_api.live.sse import Streams
 from agentos_api.routes import (
+    agents,
     approvals,
     artifact_content,
     artifacts,
@@ -68,6 +69,7 @@ ROUTERS: Final = tuple(
         principals,
         engines,
         capabilities,
+        agents,
         approvals,
         grants,
         system,
@@ -91,7 +93,7 @@ def build(services: Services, commands: Commands, access: Access, calls: Sequenc
         api.include_router(router)
     kinds = tuple(commands.types.values())
     openapi.install(api, kinds, calls)
-    bus = orjson.dumps(asyncapi.document(kinds, api.version))
+    bus = orjson.dumps(asyncapi.document(kinds, api.version, calls))
 
     @api.get("/asyncapi.json", include_in_schema=False)
     async def asyncapi_document() -> Response:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from pydantic.json_schema import models_json_schema
 
 from agentos_api.command_type import CommandType
+from agentos_api.http.calls import Call
 from agentos_api.http.problem import Problem
 from agentos_api.routes.events import Event
 from agentos_shared.contracts import subjects
@@ -26,10 +27,11 @@ _EVENT_HEADERS: Final = {
 }
 
 
-def document(kinds: Sequence[CommandType], version: str) -> dict[str, Any]:
+def document(kinds: Sequence[CommandType], version: str, calls: Sequence[Call] = ()) -> dict[str, Any]:
     """The document as a JSON object."""
+    asked: list[CommandType | Call] = [*kinds, *calls]
     _, definitions = models_json_schema(
-        [(kind.body, "validation") for kind in kinds] + [(Event, "serialization"), (Problem, "serialization")],
+        [(kind.body, "validation") for kind in asked] + [(Event, "serialization"), (Problem, "serialization")],
         ref_template=_REF,
     )
     channels: dict[str, Any] = {"events": _events()}
@@ -40,7 +42,7 @@ def document(kinds: Sequence[CommandType], version: str) -> dict[str, Any]:
             "summary": "At least once, in order per stream. De-duplicate on event_id, or on stream and stream_seq.",
         }
     }
-    for kind in kinds:
+    for kind in asked:
         channels[kind.name] = _command(kind)
         operations[f"send.{kind.name}"] = {
             "action": "send",
@@ -82,10 +84,12 @@ def _events() -> dict[str, Any]:
     }
 
 
-def _command(kind: CommandType) -> dict[str, Any]:
+def _command(kind: CommandType | Call) -> dict[str, Any]:
     payload: dict[str, Any] = {"$ref": _REF.format(model=kind.body.__name__)}
-    if kind.parameter is not None:
-        parent = {"type": "object", "required": [kind.parameter], "properties": {kind.parameter: {"type": "string"}}}
+    parameters = kind.parameters if isinstance(kind, Call) else [kind.parameter] if kind.parameter else []
+    if parameters:
+        properties = {name: {"type": "string"} for name in parameters}
+        parent = {"type": "object", "required": parameters, "properties": properties}
         payload = {"description": "The HTTP body, with the id of its path.", "allOf": [parent, payload]}
     return {
         "address": f"agentos.cmd.{{workspace_id}}.{kind.name}",

@@ -1,18 +1,20 @@
 """Writes that are no commands: they ask another service, or append by several commands of their own.
 
-A call is served by the edge as commands are: body checked against its model, problems as everywhere. It is not to be
-had in bulk or on NATS.
+A call is served as commands are, over HTTP and on NATS: body checked against its model, problems as everywhere. It is
+not to be had in bulk.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from agentos_api.append.submission import Answer
 from agentos_api.commands import Caller
+from agentos_api.http import problem
 from agentos_api.http.access import Identity
+from agentos_shared.domain.errors import Invalid
 
 
 class Asked(NamedTuple):
@@ -56,3 +58,17 @@ class Call:
     engine_in_body: bool = False
     summary: str = ""
     example: Any = None
+
+    def asked(self, caller: Caller, identity: Identity, body: Any, ids: tuple[str, ...], size: int) -> Asked:
+        """A request whose body has been checked. Raises Invalid."""
+        if type(body) is not dict:
+            raise Invalid("invalid_body", "The body must be a JSON object.")
+        try:
+            return Asked(caller, identity, self.body.model_validate(body), body, ids, size)
+        except ValidationError as error:
+            raise problem.invalid_body(error) from None
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the path's parameters, in order."""
+        return [part.strip("{}") for part in self.path.split("/") if part.startswith("{")]

@@ -14,7 +14,6 @@ from typing import Any, Final, TypeAlias
 
 import structlog
 from prometheus_client import Counter
-from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agentos_api.append.submission import Answer
@@ -22,7 +21,7 @@ from agentos_api.command_type import CommandType
 from agentos_api.commands import Caller, Commands, correlation
 from agentos_api.http import problem
 from agentos_api.http.access import MAX_HEADER_BYTES, PUBLIC, Access, HeadersTooLarge, Identity, workspace_of
-from agentos_api.http.calls import Asked, Call
+from agentos_api.http.calls import Call
 from agentos_api.http.protocol import ANSWER
 from agentos_shared.domain import ids
 from agentos_shared.domain.canonical import parse
@@ -184,7 +183,7 @@ class Edge:
         body = parse(raw) if raw else {}
         if isinstance(kind, Call):
             named = tuple(part for part, name in zip(parts, kind.path.split("/"), strict=True) if name.startswith("{"))
-            return await kind.run(Asked(caller, identity, _body_of(kind, body), body, named, len(raw)))
+            return await kind.run(kind.asked(caller, identity, body, named, len(raw)))
         if kind is None:
             return await self._commands.execute_bulk(caller, body, len(raw))
         if kind.member is not None and type(body) is dict:
@@ -254,15 +253,6 @@ async def respond_problem(send: Send, exchange: Exchange, error: DomainError) ->
     """Send an error as a problem document."""
     extra = b"".join(f"{name}: {value}\r\n".encode() for name, value in problem.headers(error).items())
     await _respond(send, exchange, problem.answer(error, exchange.path), extra)
-
-
-def _body_of(call: Call, body: Any) -> Any:
-    if type(body) is not dict:
-        raise Invalid("invalid_body", "The body must be a JSON object.")
-    try:
-        return call.body.model_validate(body)
-    except ValidationError as error:
-        raise problem.invalid_body(error) from None
 
 
 def internal_error(request_id: bytes) -> InternalError:
