@@ -204,7 +204,12 @@ def canonical_content(
     if not (policy_context or model_context or display):
         return _DATA + canonical(data).decode() + _NO_CONTEXT
     return canonical(
-        {"data": data, "display": display, "model_context": model_context, "policy_context": policy_context}
+        {
+            "data": data,
+            "display": dict(display),
+            "model_context": dict(model_context),
+            "policy_context": dict(policy_context),
+        }
     ).decode()
 
 
