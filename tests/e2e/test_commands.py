@@ -41,7 +41,7 @@ def say(stack: Stack, thread: str, text: str) -> None:
 
 def test_tail_shows_history_and_ends_when_told(stack: Stack) -> None:
     room, thread = make_thread(stack)
-    say(stack, thread, "hello \x1b[31mred")
+    say(stack, thread, "hello \x1b[31mred\u2028")  # a line end to Unicode, none to a stream of events
     where = ["--data-dir", str(stack.data_dir)]
     done = agentos("tail", room, "--no-follow", *where)
     assert done.returncode == 0
@@ -51,7 +51,9 @@ def test_tail_shows_history_and_ends_when_told(stack: Stack) -> None:
         ["3", "message.created"],
     ]
     assert "hello \\x1b[31mred" in done.stdout
-    events = [json.loads(line) for line in agentos("tail", room, "--no-follow", "--json", *where).stdout.splitlines()]
+    events = [
+        json.loads(line) for line in agentos("tail", room, "--no-follow", "--json", *where).stdout.split("\n")[:-1]
+    ]
     assert [event["stream_seq"] for event in events] == [1, 2, 3]
     assert agentos("tail", room, "--no-follow", "--from-seq", "3", *where).stdout == ""
     unknown = agentos("tail", "room_unknown", *where)

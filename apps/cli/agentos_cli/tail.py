@@ -4,13 +4,14 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import typer
 
+from agentos.frames import Frame, Parser
 from agentos_cli import target
 from agentos_runtime.errors import RuntimeFailure, Unreachable
 
@@ -18,15 +19,6 @@ from agentos_runtime.errors import RuntimeFailure, Unreachable
 SILENCE_S: Final = 45.0
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 10.0
-
-
-@dataclass(slots=True)
-class Frame:
-    """One server-sent event."""
-
-    name: str = "message"
-    id: str | None = None
-    data: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -71,25 +63,14 @@ class Tail:
             if answer.status_code != 200:
                 raise RuntimeFailure(_refusal(self.room_id, answer.status_code, await answer.aread()))
             self.connected_once = True
-            frame = Frame()
-            async for line in answer.aiter_lines():
-                if not line:
-                    if frame.data:
-                        yield frame
-                    frame = Frame()
-                    continue
-                name, _, value = line.partition(":")
-                value = value.removeprefix(" ")
-                if name == "data":
-                    frame.data.append(value)
-                elif name == "event":
-                    frame.name = value
-                elif name == "id":
-                    frame.id = value
+            parser = Parser()
+            async for chunk in answer.aiter_bytes():
+                for frame in parser.feed(chunk):
+                    yield frame
 
     def _take(self, frame: Frame) -> bool:
         """Prints an event; True once history is done."""
-        text = "\n".join(frame.data)
+        text = frame.data.decode()
         if frame.name == "message":
             event = json.loads(text)
             self.last_seq = int(event["stream_seq"])
