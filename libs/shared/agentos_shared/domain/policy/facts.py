@@ -137,7 +137,7 @@ class Facts:
     """
 
     now: datetime
-    approvals: Mapping[str, Approval] = NOTHING
+    approvals: Mapping[str, Approval] = field(default_factory=lambda: NOTHING)
     agent: AgentFact | None = None
     principal_known: bool = False
     capability: Capability | None = None
