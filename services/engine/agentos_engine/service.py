@@ -48,9 +48,10 @@ class Engine:
             f"Postgres at {postgres_address(url)}", lambda: _open(url), clock=self._clock, rng=self._rng
         )
         tasks = Tasks(clock=self._clock, rng=self._rng)
+        store = PoolStore(pool, tables.PREFIX)
         consumer = Consumer(
             NAME,
-            store=PoolStore(pool, tables.PREFIX),
+            store=store,
             bus=self,
             clock=self._clock,
             rng=self._rng,
@@ -72,7 +73,7 @@ class Engine:
             tasks.spawn("parked", self._claims.look_again_forever)
             tasks.spawn("heartbeats", leases.renew_forever)
             tasks.spawn("bus", lambda: self._attach(consumer, leases), on_crash="restart")
-            tasks.spawn("begin", lambda: self._begin(consumer, tasks))
+            tasks.spawn("begin", lambda: self._begin(pool, store, consumer, tasks))
             if self._settings.engine_mode == "embedded":
                 # Imported here: it is nothing to an engine whose workers are elsewhere.
                 from agentos_engine.worker import beside
@@ -87,9 +88,21 @@ class Engine:
             with suppress(TimeoutError):
                 await asyncio.wait_for(pool.close(), 2)
 
-    async def _begin(self, consumer: Consumer[Connection], tasks: Tasks) -> None:
-        """Timers and what follows from ends begin when all history is known: much of it has been dealt with."""
+    async def _begin(
+        self,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        store: PoolStore,
+        consumer: Consumer[Connection],
+        tasks: Tasks,
+    ) -> None:
+        """Timers and what follows from ends begin when all history is known: much of it has been dealt with.
+
+        Streams that were parked get another chance: a newer version may understand what an older one could not.
+        """
         await consumer.caught_up()
+        async with pool.acquire() as connection:
+            parked = await store.list_parked(connection)
+        await consumer.retry_parked([stopped.key for stopped in parked])
         tasks.spawn("timers", self._timers.sweep_forever)
         tasks.spawn("followups", self._followups.work_forever)
 
