@@ -1,0 +1,50 @@
+"""Who may decide where credentials are asked for."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.fixtures.api_process import StartApi
+from tests.fixtures.stack import Nats
+
+
+@pytest.fixture
+def client(start_api: StartApi, nats: Nats, tmp_path: Path) -> Iterator[httpx.Client]:
+    """The local user's."""
+    token = tmp_path / "token"
+    token.write_text("correct-horse\n")
+    api = start_api(nats.url("api"), {"AGENTOS_AUTH": "enforced", "AGENTOS_LOCAL_TOKEN_FILE": str(token)})
+    api.wait_up()
+    with httpx.Client(base_url=api.url, headers={"authorization": "Bearer correct-horse"}, timeout=20) as made:
+        yield made
+
+
+def make(client: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
+    answer = client.post(path, json=body).raise_for_status()
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+def test_engines_ask_and_only_the_user_decides(client: httpx.Client) -> None:
+    engine = make(client, "/v1/engines/register", actor_id="summariser")
+    token = engine["token"]["engine_token"]
+    as_engine: tuple[dict[str, str], ...] = (
+        {"x-engine-id": engine["engine_id"], "x-engine-token": token},
+        {"authorization": f"Bearer {token}"},
+    )
+    for headers in as_engine:
+        asked = httpx.post(f"{client.base_url}/v1/approvals", json={"action": "email.send"}, headers=headers)
+        assert asked.status_code == 201, asked.text
+        path = f"/v1/approvals/{asked.json()['approval_id']}"
+        body = {"decision": "approve", "actor_type": "user", "actor_id": "ceo"}
+        refused = httpx.post(f"{client.base_url}{path}/decide", json=body, headers=headers)
+        assert (refused.status_code, refused.json()["error"]) == (403, "approver_must_be_user")
+        stranger = httpx.post(f"{client.base_url}{path}/decide", json=body)
+        assert (stranger.status_code, stranger.json()["error"]) == (401, "missing_bearer_token")
+        decided = make(client, f"{path}/decide", **body | {"actor_type": "agent", "actor_id": "bot"})
+        assert decided["approval_status"] == "approved"
+        event = client.get(f"/v1/events/{decided['event_id']}").json()["event"]
+        assert (event["actor_type"], event["actor_id"]) == ("user", "local"), "the credential says who it is"
