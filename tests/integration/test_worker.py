@@ -306,6 +306,25 @@ async def test_a_cancelled_run_ends_its_handler(stack: Stack, api: agentos.Async
     assert await api.steps.list(made.run_id).all() == []
 
 
+async def test_a_run_whose_time_is_up_ends_its_handler(stack: Stack, api: agentos.AsyncClient, room_id: str) -> None:
+    worker = agentos.Worker("timed", url=stack.url, workspace_id=api.workspace_id, wait_s=1, lease_ttl_s=5)
+    cancelled = asyncio.Event()
+
+    @worker.run("timed")
+    async def timed(run: agentos.AsyncRunContext) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async with serving(worker):
+        made = await api.runs.create(room_id, handler="timed", timeout_s=1)
+        async with asyncio.timeout(TIMEOUT_S):
+            await cancelled.wait()
+    run = await api.runs.get(made.run_id)
+    assert (run.status, (run.error or {}).get("code")) == ("failed", "run_timeout")
+
+
 async def test_late_writes_of_a_lost_lease_are_refused_in_a_thread_too(
     stack: Stack, api: agentos.AsyncClient, room_id: str
 ) -> None:
