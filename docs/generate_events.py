@@ -52,6 +52,7 @@ ENTITIES = {
     "replaced approval": "appr_01KAT0NA7Q4M7S2W5Y8C1E6HFZ",
     "replacing approval": "appr_01KAT0NA6Q4M7S2W5Y8C1E6HFZ",
     "engine": engine_id("ws_dev", "summariser"),
+    "agent": "agt_5f1c0a7e3b924d68a1d0c2f49e7b6a35",
 }
 
 
@@ -220,6 +221,11 @@ EXAMPLES += (
         new="replacing approval",
         loaded=MOMENT,
     ),
+)
+EXAMPLES += (
+    Example("agent.register", {"display_name": "Summariser"}),
+    Example("agent.quarantine", {"quarantine_reason": "asks for what it may not"}, loaded=MOMENT),
+    Example("agent.unquarantine", {}),
 )
 LEAK = "the key is ghp_" + "0123456789abcdefghijABCDEFGHIJ012345"
 

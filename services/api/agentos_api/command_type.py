@@ -10,6 +10,7 @@ from agentos_api.append.locator import Location
 from agentos_api.append.submission import Extra
 from agentos_api.blobs import Blobs
 from agentos_api.reads.together import Together
+from agentos_shared.domain import ids
 from agentos_shared.domain.decider import CommandBody, Decide
 from agentos_shared.domain.evidence import RunEvent
 
@@ -45,7 +46,7 @@ class CommandType:
             asked for over HTTP.
         body, decide: what it takes, and the rule.
         prefix: id prefix of the entity that it creates; None: it changes the entity that the path names, or the one
-            that ``entity`` says.
+            that ``entity`` says. draw: makes the id from it.
         answers: member of the answer that carries the entity's id; None: the answer begins with ``ok``.
         parent: entity type of the path's parameter; ``<parent>_not_found`` when there is no such.
         unknown: another code for that 404.
@@ -69,6 +70,7 @@ class CommandType:
     body: type[CommandBody]
     decide: Decide
     prefix: str | None = None
+    draw: Callable[[str], str] = ids.new_id
     answers: str | None = None
     parent: str | None = None
     unknown: str | None = None

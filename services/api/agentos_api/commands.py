@@ -237,7 +237,7 @@ class Commands:
                 await self.location(reference, caller.workspace_id)
         reads: tuple[str, ...] = () if above is None else (above[1],)
         if kind.prefix is not None:
-            entity_id = ids.new_id(kind.prefix)
+            entity_id = kind.draw(kind.prefix)
         elif kind.entity is not None:
             entity_id = kind.entity(caller.workspace_id, body)
             reads = (entity_id, *reads)

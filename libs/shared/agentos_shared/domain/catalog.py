@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from agentos_shared.domain import (
+    agents,
     approvals,
     artifacts,
     capabilities,
@@ -40,6 +41,7 @@ AGGREGATES: Final[dict[str, Aggregate[Any]]] = {
     "principal": Aggregate(principals.Principal, principals.evolve),
     "engine": Aggregate(engines.Engine, engines.evolve),
     "capability": Aggregate(capabilities.Capability, capabilities.evolve),
+    "agent": Aggregate(agents.Agent, agents.evolve),
     "engine_evidence": Aggregate(engine_evidence.Evidence, engine_evidence.evolve, kept=False),
     "approval": Aggregate(approvals.Approval, approvals.evolve),
 }
@@ -83,6 +85,9 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "engine.evidence.ingested": "engine_evidence",
     "agent.capability.granted": "capability",
     "agent.capability.revoked": "capability",
+    "agent.registered": "agent",
+    "agent.quarantined": "agent",
+    "agent.unquarantined": "agent",
     "approval.requested": "approval",
     "approval.decided": "approval",
     "approval.resumed": "approval",

@@ -27,6 +27,7 @@ LESSON: Final = "les_"
 APPROVAL: Final = "appr_"
 #: Before 32 hexadecimal digits of a UUID.
 ENGINE: Final = "eng_"
+AGENT: Final = "agt_"
 ENGINE_TOKEN: Final = "engtok_"  # noqa: S105 - the prefix, not a token
 
 _POOL_BYTES: Final = 4096
@@ -70,6 +71,11 @@ def new_id(prefix: str) -> str:
     """A prefixed ULID, such as ``room_01J...`` (26 Crockford characters after the prefix)."""
     moment = (time.time_ns() // 1_000_000).to_bytes(6, "big")
     return prefix + str(ULID(moment + _randomness.take(10)))
+
+
+def new_hex(prefix: str) -> str:
+    """A prefix and 32 random hexadecimal digits."""
+    return prefix + _randomness.take(16).hex()
 
 
 def derived_id(prefix: str, *names: str) -> str:

@@ -107,6 +107,8 @@ _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "approval.cancel": {"reason": "sent by hand"},
     "approval.consume": {"action_digest": "sha256:" + "9f" * 32},
     "grant.revoke": {"reason": "the night shift is over"},
+    "agent.register": {"display_name": "Summariser"},
+    "agent.quarantine": {"quarantine_reason": "asks for what it may not"},
     "capability.revoke": {"token_id": "7f0f2a51-2f0e-4f0b-8d5e-0f7f4f3a2b1c"},
 }
 

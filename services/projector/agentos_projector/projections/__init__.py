@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from agentos_projector.projections.agents import AGENTS
 from agentos_projector.projections.approvals import APPROVALS
 from agentos_projector.projections.artifacts import ARTIFACTS
 from agentos_projector.projections.capabilities import CAPABILITIES
@@ -43,6 +44,7 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     ENGINES,
     ENGINE_TOKENS,
     CAPABILITIES,
+    AGENTS,
     APPROVALS,
     GRANTS,
 )
