@@ -15,6 +15,7 @@ SUPERVISOR: Final = "supervisor"
 API: Final = "api"
 PROJECTOR: Final = "projector"
 ENGINE: Final = "engine"
+POLICY: Final = "policy"
 INTEGRATION: Final = "integration"
 
 _STREAM: Final = f"$JS.API.STREAM.{{}}.{EVENTS_STREAM}"
@@ -83,6 +84,11 @@ USERS: Final[Mapping[str, Permissions]] = {
     ENGINE: Permissions(
         publish=("agentos.svc.engine.>",),
         subscribe=("agentos.rpc.engine.>", PING_RUNS),
+    ),
+    # It answers, and asks the store.
+    POLICY: Permissions(
+        publish=("agentos.svc.policy.>",),
+        subscribe=("agentos.rpc.policy.>",),
     ),
     # Reads whatever it likes, but cannot touch the consumers that the services depend on.
     INTEGRATION: Permissions(

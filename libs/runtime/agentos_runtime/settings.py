@@ -17,8 +17,9 @@ DEFAULT_PORT: Final = 7717
 API_ROLE: Final = "agentos_api"
 PROJECTOR_ROLE: Final = "agentos_projector"
 ENGINE_ROLE: Final = "agentos_engine"
+POLICY_ROLE: Final = "agentos_policy"
 #: Those that services log in with.
-ROLES: Final = (API_ROLE, PROJECTOR_ROLE, ENGINE_ROLE)
+ROLES: Final = (API_ROLE, PROJECTOR_ROLE, ENGINE_ROLE, POLICY_ROLE)
 POSTGRES_SCHEMES: Final = ("postgresql", "postgres")
 NATS_SCHEMES: Final = ("nats", "tls")
 
@@ -89,6 +90,7 @@ def load(data_dir: Path | None = None, port: int | None = None) -> Settings:
             (API_ROLE, "AGENTOS_API_POSTGRES_URL"),
             (PROJECTOR_ROLE, "AGENTOS_PROJECTOR_POSTGRES_URL"),
             (ENGINE_ROLE, "AGENTOS_ENGINE_POSTGRES_URL"),
+            (POLICY_ROLE, "AGENTOS_POLICY_POSTGRES_URL"),
         )
         if (given := postgres_url(name, role))
     }

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from agentos_runtime import nats, postgres, prepare, probe, processes
 from agentos_runtime.component import Spec
 from agentos_runtime.datadir import DataDir
-from agentos_runtime.settings import API_ROLE, ENGINE_ROLE, PROJECTOR_ROLE, ROLES, Settings
+from agentos_runtime.settings import API_ROLE, ENGINE_ROLE, POLICY_ROLE, PROJECTOR_ROLE, ROLES, Settings
 
 LOOPBACK: Final = "127.0.0.1"
 #: How long a server that somebody else runs is waited for at first.
@@ -39,7 +39,7 @@ class Plan:
 
     async def may_start(self, name: str) -> None:
         """Services wait for the first schema, and start beside Postgres once it is there."""
-        if name in ("api", "projector", "engine"):
+        if name in ("api", "projector", "engine", "policy"):
             await self.schema_ready.wait()
 
 
@@ -51,7 +51,8 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
     """
     passwords = data.passwords([postgres.OWNER, *ROLES, *(f"nats_{user}" for user in nats.USERS)])
     data.make_local_token()
-    ports = data.ports(["postgres", "nats", "projector_health", "engine_health", *([] if settings.port else ["api"])])
+    health = [f"{service}_health" for service in ("projector", "engine", "policy")]
+    ports = data.ports(["postgres", "nats", *health, *([] if settings.port else ["api"])])
     api_port = settings.port or ports["api"]
     owner_url = settings.postgres_url or postgres.url(passwords[postgres.OWNER], ports["postgres"])
     nats_urls = {
@@ -112,6 +113,17 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
                 "AGENTOS_HEALTH_PORT": str(ports["engine_health"]),
                 "AGENTOS_URL": f"http://{_bracketed(_reach(settings.host))}:{api_port}",
                 "AGENTOS_LOCAL_TOKEN_FILE": str(data.local_token),
+            },
+        ),
+        service_spec(
+            "policy",
+            partial(probe.http, LOOPBACK, ports["policy_health"]),
+            common
+            | {
+                "AGENTOS_POSTGRES_URL": roles.url(POLICY_ROLE),
+                "AGENTOS_NATS_URL": nats_urls[nats.POLICY],
+                "AGENTOS_HEALTH_HOST": LOOPBACK,
+                "AGENTOS_HEALTH_PORT": str(ports["policy_health"]),
             },
         ),
     ]

@@ -24,7 +24,7 @@ from agentos_runtime.settings import Settings
 
 DISK_EVERY_S: Final = 10.0
 #: What stops first: nobody may be left without what it needs to finish.
-STOP_ORDER: Final = (("api", "projector", "engine"), ("nats",), ("postgres",))
+STOP_ORDER: Final = (("api", "projector", "engine", "policy"), ("nats",), ("postgres",))
 
 
 @dataclass(slots=True)

@@ -28,6 +28,9 @@ ENGINE_QUEUE: Final = "engine"
 ENGINE_CLAIM: Final = "agentos.rpc.engine.claim"
 ENGINE_HEARTBEAT: Final = "agentos.rpc.engine.heartbeat"
 
+POLICY_QUEUE: Final = "policy"
+POLICY_EVALUATE: Final = "agentos.rpc.policy.evaluate"
+
 #: Core-NATS hints between processes; losing one costs a fallback poll, never an event.
 PING_OUTBOX: Final = "agentos.ping.outbox"
 PING_PROJECTED: Final = "agentos.ping.projected"

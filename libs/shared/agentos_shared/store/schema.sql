@@ -222,6 +222,7 @@ GRANT USAGE ON SCHEMA proj TO agentos_api;
 GRANT USAGE ON SCHEMA public TO agentos_api;
 GRANT USAGE ON SCHEMA public TO agentos_projector;
 GRANT USAGE ON SCHEMA public TO agentos_engine;
+GRANT USAGE ON SCHEMA public TO agentos_policy;
 
 GRANT SELECT ON TABLE eng.eng_leases_public TO agentos_api;
 
@@ -230,17 +231,20 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.evt_checkpoints TO agentos_api;
 GRANT SELECT,INSERT ON TABLE public.evt_events TO agentos_api;
 GRANT SELECT ON TABLE public.evt_events TO agentos_projector;
 GRANT SELECT ON TABLE public.evt_events TO agentos_engine;
+GRANT SELECT ON TABLE public.evt_events TO agentos_policy;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.evt_keys TO agentos_api;
 
 GRANT SELECT ON TABLE public.evt_migrations TO agentos_api;
 GRANT SELECT ON TABLE public.evt_migrations TO agentos_projector;
 GRANT SELECT ON TABLE public.evt_migrations TO agentos_engine;
+GRANT SELECT ON TABLE public.evt_migrations TO agentos_policy;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.evt_outbox TO agentos_api;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.evt_stream_heads TO agentos_api;
 GRANT SELECT ON TABLE public.evt_stream_heads TO agentos_projector;
 GRANT SELECT ON TABLE public.evt_stream_heads TO agentos_engine;
+GRANT SELECT ON TABLE public.evt_stream_heads TO agentos_policy;
 
 ALTER DEFAULT PRIVILEGES FOR ROLE agentos_projector IN SCHEMA proj GRANT SELECT ON TABLES TO agentos_api;

@@ -1,0 +1,5 @@
+"""``python -m agentos_policy``."""
+
+from agentos_policy.main import main
+
+main()

@@ -1,0 +1,125 @@
+"""The gate at work: takes questions as they come, learns once for all that wait, and decides each."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import asyncpg
+import structlog
+
+from agentos_policy.book import Behind, Book, Positions
+from agentos_shared.domain.envelope import Stream, Zone
+from agentos_shared.domain.policy.decision import Decision
+from agentos_shared.domain.policy.evaluate import NO_POLICIES, Policies, evaluate, unavailable
+from agentos_shared.domain.policy.facts import Request
+from agentos_shared.domain.policy.wire import request_of
+from agentos_shared.domain.runs import highest
+from agentos_shared.host import metrics
+from agentos_shared.host.lifecycle import Clock
+
+log = structlog.get_logger("agentos.policy")
+
+DECISIONS: Final = metrics.counter("policy_decisions", "Decisions of the gate.", ("decision", "reason_code"))
+SECONDS: Final = metrics.histogram("policy_decide_seconds", "From a question's arrival to its answer.")
+#: Requests that are decided on one reading of the store.
+MOST: Final = 256
+_AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, Behind)
+
+
+class _Question:
+    __slots__ = ("answered", "arrived_at", "asked", "positions")
+
+    def __init__(self, asked: Sequence[tuple[Request, Zone | None]], positions: Positions, arrived_at: float) -> None:
+        self.asked = asked
+        self.positions = positions
+        self.arrived_at = arrived_at
+        self.answered: asyncio.Future[list[Decision]] = asyncio.get_running_loop().create_future()
+
+
+class Gate:
+    """Decides.
+
+    Args:
+        policies: those in force.
+    """
+
+    def __init__(self, book: Book, clock: Clock, policies: Policies = NO_POLICIES) -> None:
+        self._book = book
+        self._clock = clock
+        self.policies = policies
+        self._waiting: list[_Question] = []
+        self._arrived = asyncio.Event()
+
+    async def answer(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
+        """``{"requests": [...], "positions": {workspace: {"room/<id>": seq}}}`` -> ``{"decisions": [...]}``."""
+        asked = [request_of(told) for told in question["requests"]]
+        positions = {
+            workspace_id: {Stream(*stream.split("/", 1)): seq for stream, seq in streams.items()}
+            for workspace_id, streams in question["positions"].items()
+        }
+        waiting = _Question(asked, positions, self._clock.monotonic())
+        self._waiting.append(waiting)
+        self._arrived.set()
+        return {"decisions": [decision.told() for decision in await waiting.answered]}
+
+    async def decide_forever(self) -> None:
+        """Answer what waits, again and again."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                batch = _fitting(self._waiting)
+                del self._waiting[: len(batch)]
+                await self._decide(batch)
+
+    async def _decide(self, batch: Sequence[_Question]) -> None:
+        requests = [request for question in batch for request, _ in question.asked]
+        try:
+            await self._book.refresh(requests, _joined(batch))
+        except _AWAY as error:
+            log.warning("facts_not_read", error=f"{type(error).__name__}: {error}", questions=len(batch))
+            for question in batch:
+                self._tell(question, [unavailable(request) for request, _ in question.asked])
+            return
+        now = self._clock.now()
+        for question in batch:
+            decisions = []
+            for request, asked in question.asked:
+                placed = replace(request, zone=self._zone(request, asked))
+                decisions.append(evaluate(placed, self._book.facts(placed, now), self.policies))
+            self._tell(question, decisions)
+
+    def _zone(self, request: Request, asked: Zone | None) -> Zone:
+        """The highest of the room's, the run's and the one asked for; ``supervised`` when there is none."""
+        found = (self._book.zone(request.room_id), self._book.zone(request.run_id), asked)
+        return highest(*found) if any(found) else "supervised"
+
+    def _tell(self, question: _Question, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            DECISIONS.labels(decision.decision, decision.reason_code).inc()
+        SECONDS.observe(self._clock.monotonic() - question.arrived_at)
+        if not question.answered.done():
+            question.answered.set_result(decisions)
+
+
+def _fitting(waiting: Sequence[_Question]) -> list[_Question]:
+    taken: list[_Question] = []
+    requests = 0
+    for question in waiting:
+        requests += len(question.asked)
+        if taken and requests > MOST:
+            break
+        taken.append(question)
+    return taken
+
+
+def _joined(batch: Sequence[_Question]) -> dict[str, dict[Stream, int]]:
+    """The furthest position of each stream that any of the questions names."""
+    joined: dict[str, dict[Stream, int]] = {}
+    for question in batch:
+        for workspace_id, streams in question.positions.items():
+            held = joined.setdefault(workspace_id, {})
+            for stream, seq in streams.items():
+                held[stream] = max(seq, held.get(stream, 0))
+    return joined

@@ -1,0 +1,100 @@
+"""What is known of one workspace, folded from its events, and the facts that one request needs of it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from agentos_shared.domain.agents import Agent
+from agentos_shared.domain.approvals import Approval
+from agentos_shared.domain.capabilities import Capability
+from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
+from agentos_shared.domain.envelope import Event, Stream
+from agentos_shared.domain.policy.facts import SEEDED_ACTIONS, Facts, Request
+
+#: Kinds of entities that decisions depend on, besides approvals.
+KINDS: Final = frozenset({"agent", "capability"})
+#: Events by which they change.
+CHANGES: Final = tuple(name for name, kind in EVENT_TYPES.items() if kind in KINDS)
+#: Events by which an approval begins and ceases to allow something, or allows less.
+APPROVAL_ENDS: Final = ("approval.consumed", "approval.lapsed", "grant.revoked")
+APPROVAL_CHANGES: Final = ("approval.decided", "grant.used", *APPROVAL_ENDS)
+ALL_CHANGES: Final = (*CHANGES, *APPROVAL_CHANGES)
+
+#: How approvals are found: by what they allow.
+_Key = tuple[str, str | None]
+
+
+class Known:
+    """One workspace.
+
+    Attributes:
+        heads: how far each of its streams has been read.
+        swept_at: when changes in all of its streams were last asked for (monotonic seconds).
+    """
+
+    def __init__(self, heads: dict[Stream, int], swept_at: float) -> None:
+        self.heads = heads
+        self.swept_at = swept_at
+        self._versions: dict[str, int] = {}
+        self._states: dict[type, dict[str, Any]] = {}
+        self._approvals: dict[_Key, dict[str, Approval]] = {}
+        self._keys: dict[str, _Key] = {}
+        self._agents: dict[str, Agent] = {}
+
+    def version(self, entity_id: str) -> int:
+        """``entity_version`` up to which an entity is known; 0 when it is not."""
+        return self._versions.get(entity_id, 0)
+
+    def learn(self, life: Sequence[Event]) -> None:
+        """Take in the whole life of one entity."""
+        first, last = life[0], life[-1]
+        state: Any = None
+        evolve = AGGREGATES[first.entity_type].evolve
+        for event in life:
+            state = evolve(state, event)
+        if isinstance(state, Approval):
+            self._learn_approval(first.entity_id, state)
+        elif isinstance(state, Agent):
+            self._agents[state.principal_id] = state
+        elif state is not None:
+            self._states.setdefault(type(state), {})[first.entity_id] = state
+        self._versions[first.entity_id] = last.entity_version
+
+    def _learn_approval(self, approval_id: str, approval: Approval) -> None:
+        held = self._keys.pop(approval_id, None)
+        if held is not None:
+            del self._approvals[held][approval_id]
+            if not self._approvals[held]:
+                del self._approvals[held]
+        if approval.status == "approved":
+            key = self._keys[approval_id] = _key(approval)
+            self._approvals.setdefault(key, {})[approval_id] = approval
+
+    def facts(self, request: Request, now: datetime) -> Facts:
+        """What a request is decided on."""
+        capabilities: Mapping[str, Capability] = self._states.get(Capability, {})
+        token_id = request.capability_token_id
+        agent = None if request.principal_id is None else self._agents.get(request.principal_id)
+        return Facts(
+            now=now,
+            approvals=self._approvals_for(request),
+            agent=None if agent is None else agent.fact,
+            capability=capabilities.get(token_id) if token_id is not None else None,
+            action=SEEDED_ACTIONS.get(request.action),
+        )
+
+    def _approvals_for(self, request: Request) -> dict[str, Approval]:
+        """Those that may cover a request, the newest first."""
+        keys: tuple[_Key, ...] = (("once", request.digest), ("action", request.action), ("pattern", None))
+        found = {name: approval for key in keys for name, approval in self._approvals.get(key, {}).items()}
+        return dict(sorted(found.items(), reverse=True))
+
+
+def _key(approval: Approval) -> _Key:
+    match approval.scope.get("type"):
+        case "once":
+            return "once", approval.digest
+        case "pattern":
+            return "pattern", None
+        case _:
+            return "action", approval.action

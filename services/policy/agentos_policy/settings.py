@@ -1,0 +1,14 @@
+"""Settings of the policy service."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from agentos_shared.host.settings import ServiceSettings
+
+
+class PolicySettings(ServiceSettings):
+    """What the policy service takes beside its Postgres role and its NATS user."""
+
+    health_host: Annotated[str, Field(description="address that serves /healthz, /readyz and /metrics")] = "127.0.0.1"
+    health_port: Annotated[int, Field(ge=0, le=65535, description="its TCP port; 0 serves nothing")] = 7721
