@@ -248,6 +248,21 @@ def test_the_pipeline_tells_where_runs_stand(caller: Caller, room: str) -> None:
     assert "diagnostics" not in item
 
 
+def test_the_pipeline_shows_approvals_until_they_are_decided(caller: Caller, room: str) -> None:
+    run = caller.run(room)
+    alone = caller.post("/v1/approvals", {"action": "deploy", "room_id": room})
+    of_run = caller.post("/v1/approvals", {"action": "deploy", "room_id": room, "run_id": run})
+    body = caller.read("/v1/pipeline/projection", min_position=position(of_run))
+    (waiting,) = body["2_pending_approval"]
+    assert (waiting["entity_type"], waiting["entity_id"]) == ("approval", alone["approval_id"])
+    assert (waiting["status"], waiting["links"]["approval_id"]) == ("pending", alone["approval_id"])
+    working = {item["entity_id"]: item["links"]["approval_id"] for item in body["3_execute_workspace"]}
+    assert working == {run: of_run["approval_id"], of_run["approval_id"]: of_run["approval_id"]}
+    decided = caller.post(f"/v1/approvals/{alone['approval_id']}/decide", {"decision": "approve"})
+    body = caller.read("/v1/pipeline/projection", min_position=position(decided))
+    assert body["2_pending_approval"] == []
+
+
 def test_the_pipeline_has_two_formats_and_pages(caller: Caller, room: str) -> None:
     runs = [caller.run(room) for _ in range(2)]
     body = {"title": "E", "hypothesis": "h", "budget_cap_units": 1, "risk_tier": "low", "room_id": room}

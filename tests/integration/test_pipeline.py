@@ -34,6 +34,7 @@ class Growth(Work):
         super().__init__()
         self._rng = random.Random(seed)
         self._open: list[str] = []
+        self._asked: list[str] = []
 
     def fill(self, rooms: int, messages: int) -> list[Event]:
         """``messages`` things that happen, in ``rooms`` rooms."""
@@ -48,7 +49,13 @@ class Growth(Work):
                     self._record(number)
                 case 1 if self.lives:
                     self._open_incident(number)
-                case 2 if self._open:
+                case 2 if self.lives:
+                    self._ask(number)
+                case 3 if self._asked:
+                    approval = self._asked.pop(self._rng.randrange(len(self._asked)))
+                    decision = self._rng.choice(["approve", "deny", "hold"])
+                    self._add(ELSEWHERE, "approval.decided", "approval", approval, {"decision": decision, "scope": {}})
+                case 4 if self._open:
                     incident = self._open.pop(self._rng.randrange(len(self._open)))
                     self._add(ELSEWHERE, "incident.closed", "incident", incident, {"reason": None})
                 case _:
@@ -77,6 +84,13 @@ class Growth(Work):
             "metadata": {},
         }
         self._add(ELSEWHERE, "scorecard.recorded", "scorecard", f"scd_{number:05}", own | about)
+
+    def _ask(self, number: int) -> None:
+        approval = f"appr_{number:05}"
+        run = self._rng.choice(list(self.lives)) if self._rng.randrange(3) else None
+        self._asked.append(approval)
+        data = {"action": "deploy", "title": self._rng.choice([None, "t"]), "request": {}, "context": {}, "scope": {}}
+        self._add(ELSEWHERE, "approval.requested", "approval", approval, data, run_id=run)
 
     def _open_incident(self, number: int) -> None:
         incident = f"inc_{number:05}"
@@ -123,13 +137,15 @@ def newest(rows: Sequence[Any], time: str) -> Any:
 
 async def plain(reader: Reader) -> list[tuple[str, str, str]]:
     """Every entity with its stage, by looking at all rows for each."""
-    tables_ = ("runs", "experiments", "scorecards", "evidence", "incidents")
-    runs, experiments, scorecards, evidence, incidents = [
+    tables_ = ("runs", "experiments", "scorecards", "evidence", "incidents", "approvals")
+    runs, experiments, scorecards, evidence, incidents, approvals = [
         await reader.fetch(f"select * from proj_{name}") for name in tables_
     ]
     placed: list[tuple[Any, tuple[str, str, str]]] = []
 
-    def add(kind: str, entity: Any, key: str, experiment: Any, run: Any, scorecard: Any) -> None:
+    def add(
+        kind: str, entity: Any, key: str, experiment: Any, run: Any, scorecard: Any, asked: str | None = None
+    ) -> None:
         run_id = run["run_id"] if run else None
         proof = next((row for row in evidence if run_id and row["run_id"] == run_id), None)
         about = [row for row in incidents if run_id and row["run_id"] == run_id]
@@ -140,6 +156,7 @@ async def plain(reader: Reader) -> list[tuple[str, str, str]]:
                 entity_id=entity[key],
                 correlation_id=entity["correlation_id"],
                 experiment_status=experiment["status"] if experiment else None,
+                approval_status=asked,
                 run=rule.Run(run_id, run["status"]) if run else None,
                 evidence=rule.Evidence(proof["evidence_id"], proof["run_id"], proof["run_status"]) if proof else None,
                 scorecard=(
@@ -167,6 +184,13 @@ async def plain(reader: Reader) -> list[tuple[str, str, str]]:
     for scorecard in scorecards:
         if scorecard["run_id"] is None and scorecard["experiment_id"] is None:
             add("scorecard", scorecard, "scorecard_id", None, None, scorecard)
+    for approval in approvals:
+        if approval["status"] in ("pending", "held"):
+            run = next((row for row in runs if row["run_id"] == approval["run_id"]), None)
+            of = run["experiment_id"] if run else None
+            experiment = next((row for row in experiments if row["experiment_id"] == of), None)
+            scorecard = newest([row for row in scorecards if run and row["run_id"] == run["run_id"]], "created_at")
+            add("approval", approval, "approval_id", experiment, run, scorecard, approval["status"])
     placed.sort(key=lambda entry: (-entry[0].timestamp(), *entry[1][:2]))
     return [entity for _, entity in placed]
 
@@ -178,7 +202,7 @@ async def test_pages_hold_each_entity_once_in_its_stage(postgres: Postgres, seed
         await insert(owner, events)
     async with projected(postgres, events, seed=seed) as reader:
         expected = await plain(reader)
-        assert len({stage for _, _, stage in expected}) >= 4
+        assert len({stage for _, _, stage in expected}) >= 5
         for limit in (2, 50):
             found = await pages(reader, limit)
             listed = [(item["entity_type"], item["entity_id"], stage) for page in found for stage, item in page.items]
@@ -230,5 +254,7 @@ async def test_a_page_is_found_by_indexes(postgres: Postgres) -> None:
         "proj_evidence_newest",
         "proj_scorecards_newest",
         "proj_incidents_changed",
+        "proj_approvals_of_status",
+        "proj_approvals_of_run",
     ):
         assert index in plan, plan

@@ -1,7 +1,7 @@
 """Pages of the pipeline: which entities changed last, each with its stage.
 
-An entity's time is that of the newest thing that its stage follows from, and these stand in five read models. So a
-page is gathered in rounds: each walks the five lists back from where the round before ended, and is complete down to a
+An entity's time is that of the newest thing that its stage follows from, and these stand in six read models. So a
+page is gathered in rounds: each walks the six lists back from where the round before ended, and is complete down to a
 floor. A round costs some index scans of a page's length, however large the workspace is.
 """
 
@@ -109,6 +109,7 @@ def _placed(row: Row) -> tuple[Place, pipeline.Stage, dict[str, Any]] | None:
         entity_id=row["entity_id"],
         correlation_id=row["correlation_id"],
         experiment_status=row["experiment_status"],
+        approval_status=row["approval_status"],
         run=Run(row["run_id"], row["run_status"]) if row["run_id"] else None,
         evidence=(
             Evidence(row["evidence_id"], row["evidence_run_id"], row["evidence_run_status"])
@@ -132,7 +133,7 @@ def _placed(row: Row) -> tuple[Place, pipeline.Stage, dict[str, Any]] | None:
         "last_event_id": str(row["last_event_id"]),
         "links": {
             "experiment_id": row["experiment_id"],
-            "approval_id": None,
+            "approval_id": row["linked_approval_id"],
             "run_id": row["run_id"],
             "evidence_id": row["evidence_id"],
             "scorecard_id": row["scorecard_id"],
