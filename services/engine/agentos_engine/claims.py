@@ -120,6 +120,11 @@ class Claims:
             if wish.timer is not None:
                 wish.timer.cancel()
 
+    def drain(self) -> None:
+        """This process stops: claims that wait are told to ask again."""
+        for parked in list(self._parked.values()):
+            _refuse(list(parked), *AWAY)
+
     def freed(self, workspaces: Iterable[str]) -> None:
         """Runs of these workspaces may be claimed now."""
         for workspace_id in workspaces:

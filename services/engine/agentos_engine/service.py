@@ -82,6 +82,7 @@ class Engine:
             await shutdown.wait_or_crash(tasks)
         finally:
             self.health.drain()
+            self._claims.drain()
             with suppress(Exception):
                 await asyncio.wait_for(self._bus.close(), 3)
             await tasks.stop()
