@@ -115,7 +115,7 @@ def test_an_external_engine_mode_has_no_worker(start_stack: Callable[..., Stack]
     with agentos.Client(stack.url) as api:
         room_id = api.rooms.create("External").room_id
         run_id = api.runs.create(room_id, handler="echo").run_id
-        claimed, _ = api.runs.claim(actor_id="mine", handlers=["echo"])
+        claimed = api.runs.claim(actor_id="mine", handlers=["echo"])
         assert claimed is not None
         assert claimed.run_id == run_id
 

@@ -219,7 +219,8 @@ class RunAttempt(Model):
 class ClaimedRun(Model):
     """A run that is ours for as long as its lease is kept.
 
-    ``fencing_token`` only grows: of two who believe to hold the run, the higher one does.
+    ``fencing_token`` only grows: of two who believe to hold the run, the higher one does. ``replayed``: this answers an
+    earlier request with the same key, so that part of the lease may be over.
     """
 
     run_id: str
@@ -241,6 +242,7 @@ class ClaimedRun(Model):
     lease_ttl_s: float
     lease_expires_at: datetime
     lease_heartbeat_at: datetime
+    replayed: bool = False
 
 
 class Lease(Model):

@@ -111,8 +111,8 @@ class Runs:
         wait_s: int = 0,
         idempotency_key: str | None = None,
         patience_s: float | None = None,
-    ) -> tuple[ClaimedRun | None, bool]:
-        """The next run, by priority, then age, with a lease on it; and whether this answer is a repeated one.
+    ) -> ClaimedRun | None:
+        """The next run, by priority, then age, with a lease on it; None when there is none.
 
         Args:
             actor_id: who claims, in open mode; an engine's credentials say it by themselves.
@@ -135,7 +135,8 @@ class Runs:
             patience_s=patience_s,
             timeout_s=wait_s + 15.0,
         )
-        return answer.read(ClaimedRun | None, "run"), answer.replayed  # type: ignore[arg-type]
+        run = answer.members().get("run")
+        return None if run is None else ClaimedRun.model_validate({**run, "replayed": answer.replayed})
 
     async def heartbeat(
         self, run_id: str, claim_token: str, *, patience_s: float | None = None, timeout_s: float | None = None

@@ -40,7 +40,7 @@ class Execution:
 
     Args:
         blocking: the client of handlers that block.
-        unsure: the claim was answered late or twice: ask whether it still holds before anything is done.
+        claimed: where it was answered late or twice, we ask whether it still holds before anything is done.
     """
 
     def __init__(
@@ -50,15 +50,12 @@ class Execution:
         handler: Callable[..., Any],
         claimed: ClaimedRun,
         tools: Tools,
-        *,
-        unsure: bool,
     ) -> None:
         self._client = client
         self._blocking = blocking
         self._handler = handler
         self._claimed = claimed
         self._tools = tools
-        self._unsure = unsure
         self._lost = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._holding = Holding(claimed, self._tell_lost)
@@ -66,7 +63,7 @@ class Execution:
 
     async def run(self) -> None:
         """Until the run is out of our hands. What goes wrong is logged."""
-        if self._unsure and not await self._beat():
+        if self._claimed.replayed and not await self._beat():
             log.warning("run %s: this claim holds no longer", self._claimed.run_id)
             return
         beating = asyncio.create_task(self._keep(), name=f"heartbeats of {self._claimed.run_id}")

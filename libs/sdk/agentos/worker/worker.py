@@ -157,26 +157,26 @@ class Worker:
                 log.error("a run could not be worked on", exc_info=error)
 
         while await self._before_stopping(slots.acquire()):
-            claimed, unsure = await self._claim(client)
+            claimed = await self._claim(client)
             if claimed is None:
                 slots.release()
                 continue
             handler = self._handlers[str(claimed.input.get("handler"))]
-            execution = Execution(client, blocking, handler, claimed, self._tools, unsure=unsure)
+            execution = Execution(client, blocking, handler, claimed, self._tools)
             task = asyncio.create_task(execution.run(), name=f"execution of {claimed.run_id}")
             self._running[task] = execution
             task.add_done_callback(ended)
 
-    async def _claim(self, client: AsyncClient) -> tuple[ClaimedRun | None, bool]:
-        """The next run, and whether its lease may be over already. None: there is none, or the worker stops."""
+    async def _claim(self, client: AsyncClient) -> ClaimedRun | None:
+        """The next run. None: there is none, or the worker stops."""
         key = str(uuid.uuid4())
         pauses = CLAIM_RETRY.pauses()
         tried = False
         while True:
             asked_s: float | None = None
             try:
-                claimed, replayed = await self._asked_unless_hurried(client, key)
-                return claimed, tried or replayed
+                claimed = await self._asked_unless_hurried(client, key)
+                return claimed.model_copy(update={"replayed": True}) if claimed is not None and tried else claimed
             except Unreachable as error:
                 reason = str(error)
             except APIError as refusal:
@@ -188,9 +188,9 @@ class Worker:
             tried = True
             pause_s = pauses.next_s(asked_s)
             if not await self._before_stopping(asyncio.sleep(pause_s or 0)):
-                return None, False
+                return None
 
-    async def _asked_unless_hurried(self, client: AsyncClient, key: str) -> tuple[ClaimedRun | None, bool]:
+    async def _asked_unless_hurried(self, client: AsyncClient, key: str) -> ClaimedRun | None:
         asking = asyncio.create_task(
             client.runs.claim(
                 actor_id=self.name,
@@ -203,9 +203,7 @@ class Worker:
                 patience_s=0,
             )
         )
-        if not await _first(asking, self._hurry):
-            return None, False
-        return asking.result()
+        return asking.result() if await _first(asking, self._hurry) else None
 
     async def _before_stopping(self, waiting: Any) -> bool:
         """Await something; False when the worker is to stop instead."""
