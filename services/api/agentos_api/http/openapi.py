@@ -146,6 +146,8 @@ def _add(document: dict[str, Any], kinds: Sequence[CommandType], calls: Sequence
     for kind in kinds:
         if kind.path:
             paths.setdefault(kind.path, {})["post"] = _command(kind)
+        if kind.member is not None:
+            _leave_to_path(schemas[kind.body.__name__], kind.member)
     for call in calls:
         paths.setdefault(call.path, {})["post"] = _call(call)
     paths["/v1/commands"] = {"post": _bulk(kinds)}
@@ -155,6 +157,12 @@ def _add(document: dict[str, Any], kinds: Sequence[CommandType], calls: Sequence
         for method, operation in operations.items():
             _finish(method, operation, in_workspace=path.startswith("/v1/"))
     examples.complete(document)
+
+
+def _leave_to_path(schema: dict[str, Any], member: str) -> None:
+    """Over HTTP the path has it; the body need not."""
+    schema["properties"].pop(member)
+    schema["required"] = [name for name in schema.get("required", ()) if name != member]
 
 
 def _finish(method: str, operation: dict[str, Any], *, in_workspace: bool) -> None:

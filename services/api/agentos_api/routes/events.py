@@ -183,6 +183,7 @@ FromSeq = Annotated[
 EventTypes = Annotated[
     list[str] | None,
     Query(description="Comma separated or repeated, at most 20 together with event_type."),
+    WithJsonSchema({"type": "string"}),  # any text is a list of one
 ]
 SubjectAgent = Annotated[
     str | None,
