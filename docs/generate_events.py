@@ -20,8 +20,10 @@ from agentos_shared.domain.actions import action_digest
 from agentos_shared.domain.artifacts import Kept
 from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
 from agentos_shared.domain.decider import Command, Meta
+from agentos_shared.domain.delegations import Ancestry
 from agentos_shared.domain.engines import NewToken, engine_id
 from agentos_shared.domain.envelope import Event, NewEvent, Stream, canonical_content, seal
+from agentos_shared.domain.errors import DomainError
 from agentos_shared.domain.evidence import RunEvent
 
 TARGET = Path(__file__).with_name("events.md")
@@ -52,6 +54,8 @@ ENTITIES = {
     "replaced approval": "appr_01KAT0NA7Q4M7S2W5Y8C1E6HFZ",
     "replacing approval": "appr_01KAT0NA6Q4M7S2W5Y8C1E6HFZ",
     "engine": engine_id("ws_dev", "summariser"),
+    "capability": "7f0f2a51-2f0e-4f0b-8d5e-0f7f4f3a2b1c",
+    "refused capability": "8e1b3c62-3a1f-4a1c-9e6f-1a8a5a4b3c2d",
     "agent": "agt_5f1c0a7e3b924d68a1d0c2f49e7b6a35",
 }
 
@@ -222,10 +226,24 @@ EXAMPLES += (
         loaded=MOMENT,
     ),
 )
+_AGENT_PRINCIPAL = principals.actor("ws_dev", "agent", ENTITIES["agent"]).principal_id
+_WATCHER = principals.actor("ws_dev", "agent", "watcher").principal_id
+_GRANT = {
+    "issued_to_principal_id": _AGENT_PRINCIPAL,
+    "granted_by_principal_id": _WATCHER,
+    "scopes": {"tools": ["http.get"]},
+}
 EXAMPLES += (
     Example("agent.register", {"display_name": "Summariser"}),
     Example("agent.quarantine", {"quarantine_reason": "asks for what it may not"}, loaded=MOMENT),
     Example("agent.unquarantine", {}),
+    Example("capability.grant", _GRANT, loaded=Ancestry(MOMENT)),
+    Example(
+        "capability.grant",
+        {**_GRANT, "parent_token_id": ENTITIES["capability"]},
+        new="refused capability",
+        loaded=Ancestry(MOMENT),
+    ),
 )
 LEAK = "the key is ghp_" + "0123456789abcdefghijABCDEFGHIJ012345"
 
@@ -327,7 +345,13 @@ class _History:
             room_id = stream.id if stream.type == "room" else None
         loaded = example.loaded(self.events) if callable(example.loaded) else example.loaded
         command = Command(body, META, entity_id, above, room_id, loaded)
-        self.place(kind.decide(command, self), kind)
+        try:
+            news = kind.decide(command, self)
+        except DomainError as refusal:
+            if not refusal.recorded:
+                raise
+            news = refusal.recorded
+        self.place(news, kind)
 
 
 def examples() -> list[tuple[Event, CommandType | None]]:

@@ -67,13 +67,20 @@ class RevokeCapability(CommandBody):
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """What decisions and checks read of a capability."""
+    """What decisions and checks read of a capability.
+
+    Args:
+        parent_token_id: the capability that it was delegated from: when that one ends, so does this.
+        depth: how many times it was delegated; 0: not at all.
+    """
 
     workspace_id: str
     principal_id: str
     scopes: Mapping[str, Any]
     valid_until: datetime | None
     revoked: bool = False
+    parent_token_id: str | None = None
+    depth: int = 0
 
     def allows(self, scope: str, name: str) -> bool:
         """Whether a list of the scopes holds this name, or all."""
@@ -88,12 +95,22 @@ def refuse_engines(meta: Meta) -> None:
 
 
 def granted(
-    meta: Meta, capability_id: str, principal_id: str, scopes: Mapping[str, Any], valid_until: str | None
+    meta: Meta,
+    capability_id: str,
+    principal_id: str,
+    scopes: Mapping[str, Any],
+    valid_until: str | None,
+    *,
+    granted_by: str | None = None,
+    parent_token_id: str | None = None,
+    depth: int = 0,
 ) -> NewEvent:
-    """``agent.capability.granted``: a new capability, granted by whoever acts.
+    """``agent.capability.granted``: a new capability.
 
     Args:
         capability_id: a new UUID.
+        granted_by: the principal that grants it; None: whoever acts.
+        parent_token_id, depth: as of :class:`Capability`.
     """
     return NewEvent(
         event_type="agent.capability.granted",
@@ -107,10 +124,11 @@ def granted(
         data={
             "token_id": capability_id,
             "issued_to_principal_id": principal_id,
-            "granted_by_principal_id": meta.actor.principal_id,
-            "parent_token_id": None,
+            "granted_by_principal_id": granted_by or meta.actor.principal_id,
+            "parent_token_id": parent_token_id,
             "scopes": dict(scopes),
             "valid_until": valid_until,
+            "depth": depth,
         },
     )
 
@@ -160,6 +178,8 @@ def evolve(state: Capability | None, event: Event) -> Capability | None:
             data["issued_to_principal_id"],
             data["scopes"],
             None if until is None else moment(until),
+            parent_token_id=data["parent_token_id"],
+            depth=data.get("depth", 0),
         )
     if event.event_type == "agent.capability.revoked" and state is not None:
         return replace(state, revoked=True)

@@ -85,6 +85,7 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "engine.evidence.ingested": "engine_evidence",
     "agent.capability.granted": "capability",
     "agent.capability.revoked": "capability",
+    "agent.delegation.attempted": "delegation",
     "agent.registered": "agent",
     "agent.quarantined": "agent",
     "agent.unquarantined": "agent",

@@ -1,7 +1,10 @@
 """Errors that a caller can do something about. Each knows its HTTP status and its flat code."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agentos_shared.domain.envelope import NewEvent
 
 
 class DomainError(Exception):
@@ -11,9 +14,13 @@ class DomainError(Exception):
         code: flat code, such as ``room_not_found``; the problem document's ``error``.
         detail: what is wrong and what to do.
         extra: further members of the problem document, such as ``current_version``.
+
+    Attributes:
+        recorded: events that tell of the refusal itself; they are appended although nothing else is.
     """
 
     status = 400
+    recorded: Sequence["NewEvent"] = ()
 
     def __init__(self, code: str, detail: str, **extra: Any) -> None:
         super().__init__(f"{code}: {detail}")

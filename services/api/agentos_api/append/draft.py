@@ -4,7 +4,7 @@ A draft is pure: it reads what was loaded and draws on the ids and the time that
 the state that the commands before it leave; a command that fails adds nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeVar
@@ -82,7 +82,23 @@ class Draft:
             decided = part.decide(part.command, self)
             contents = [_content(new) for new in decided]
         except DomainError as error:
+            if error.recorded:
+                self._append(error.recorded, [_content(new) for new in error.recorded], part, traceparent)
             return error
+        placed = self._append(decided, contents, part, traceparent)
+        if not placed:
+            placed.last = self._seen(part.command.entity_id)
+        if part.tell is not None:
+            placed.extra = part.tell(part.command, placed, self)
+        return placed
+
+    def _append(
+        self,
+        decided: Sequence[NewEvent],
+        contents: Sequence[tuple[str, dlp.Scan | None]],
+        part: Part,
+        traceparent: str | None,
+    ) -> Placed:
         placed = Placed()
         for new, (content, scan) in zip(decided, contents, strict=True):
             scan = scan or part.scan
@@ -92,10 +108,6 @@ class Draft:
                 placed += [self._place(found, _content(found)[0]) for found in leaks.events_of(event, scan)]
         self.events += placed
         self.traceparents += [traceparent] * len(placed)
-        if not placed:
-            placed.last = self._seen(part.command.entity_id)
-        if part.tell is not None:
-            placed.extra = part.tell(part.command, placed, self)
         return placed
 
     def _place(self, new: NewEvent, content: str, *, leaked: bool = False) -> Event:

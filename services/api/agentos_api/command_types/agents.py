@@ -2,15 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from agentos_api.append.locator import Location
+from agentos_api.append.stream_cache import fold
 from agentos_api.command_type import CommandType, Reader
-from agentos_shared.domain import agents, ids
+from agentos_shared.domain import agents, delegations, engines, ids
 from agentos_shared.domain.agents import Agent
+from agentos_shared.domain.capabilities import Capability
 from agentos_shared.domain.decider import Command, View
+from agentos_shared.domain.delegations import Ancestry, GrantCapability
+from agentos_shared.domain.engines import Engine
 from agentos_shared.domain.envelope import Event, timestamp
+from agentos_shared.domain.principals import Principal
 from agentos_shared.host.lifecycle import CLOCK
+from agentos_shared.store.reader import Connection, read_entities
+
+TIMEOUT_S: Final = 5.0
+S = TypeVar("S")
 
 
 async def _now(_reader: Reader, _location: Location, _body: Any) -> datetime:
@@ -32,6 +41,58 @@ def _quarantine(command: Command[Any], _events: Sequence[Event], view: View) -> 
         "quarantined_at": None if since is None else timestamp(since),
         "quarantine_reason": agent.quarantine_reason,
     }
+
+
+async def _ancestry(reader: Reader, _location: Location, body: GrantCapability) -> Ancestry:
+    """How the parent stands by itself is decided on in the append; what is above it is read here.
+
+    One that is taken back a moment later ends the new capability as well, so the gap lets nothing through.
+    """
+    now = CLOCK.now()
+    if body.parent_token_id is None:
+        return Ancestry(now)
+    async with reader.pool.acquire(timeout=TIMEOUT_S) as connection:
+        return Ancestry(now, await _ended(connection, body.parent_token_id))
+
+
+async def _ended(connection: Connection, token_id: str) -> bool:
+    wanted: str | None = token_id
+    for _ in range(delegations.MAX_DEPTH + 1):
+        capability = await _state(connection, Capability, wanted)
+        if capability is None:
+            return False
+        if capability.revoked:
+            return True
+        root, wanted = wanted, capability.parent_token_id
+        if wanted is None:
+            return await _engine_token_ended(connection, capability, root)
+    return False
+
+
+async def _engine_token_ended(connection: Connection, root: Capability, token_id: str | None) -> bool:
+    """The capability of an engine's token ends with the token, which the engine's events tell."""
+    principal = await _state(connection, Principal, root.principal_id)
+    if principal is None:
+        return False
+    engine = await _state(connection, Engine, engines.engine_id(root.workspace_id, principal.actor_id))
+    tokens = () if engine is None else engine.tokens.values()
+    return any(token.revoked for token in tokens if token.capability_token_id == token_id)
+
+
+async def _state(connection: Connection, kind: type[S], entity_id: str | None) -> S | None:
+    if entity_id is None:
+        return None
+    state = fold((await read_entities(connection, [entity_id])).get(entity_id, ())).state
+    return state if isinstance(state, kind) else None
+
+
+def _concerned(body: GrantCapability, _location: Location) -> tuple[str, ...]:
+    named = (body.issued_to_principal_id, body.granted_by_principal_id, body.parent_token_id)
+    return tuple(entity_id for entity_id in named if entity_id)
+
+
+def _new_token_id(_prefix: str) -> str:
+    return ids.new_uuid()
 
 
 AGENTS: Final = (
@@ -65,5 +126,16 @@ AGENTS: Final = (
         answers="agent_id",
         extra=_quarantine,
         status=200,
+    ),
+    CommandType(
+        name="capability.grant",
+        path="/v1/capabilities/grant",
+        body=GrantCapability,
+        decide=delegations.grant,
+        prefix="",
+        draw=_new_token_id,
+        answers="token_id",
+        reads=_concerned,
+        load=_ancestry,
     ),
 )

@@ -109,6 +109,11 @@ _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "grant.revoke": {"reason": "the night shift is over"},
     "agent.register": {"display_name": "Summariser"},
     "agent.quarantine": {"quarantine_reason": "asks for what it may not"},
+    "capability.grant": {
+        "issued_to_principal_id": "0c5f7c62-1c53-5a0e-9d0b-9a4be2f1d3c7",
+        "granted_by_principal_id": "1d6a8d73-2d64-5b1f-8e1c-0b5cf302e4d8",
+        "scopes": {"tools": ["http.get"], "egress_domains": ["*.example.org"]},
+    },
     "capability.revoke": {"token_id": "7f0f2a51-2f0e-4f0b-8d5e-0f7f4f3a2b1c"},
 }
 

@@ -8,23 +8,29 @@ create table {table} (
     scopes                  jsonb       not null,
     valid_until             timestamptz,
     revoked_at              timestamptz,
+    depth                   int         not null,
     created_at              timestamptz not null,
     stream_seq              bigint      not null
 )
 
 -- name: indexes
 -- GET /v1/capabilities?principal_id=: what a principal was given, newest first.
-create index {table}_of_principal on {table} (workspace_id, issued_to_principal_id, created_at desc, stream_seq desc)
+create index {table}_of_principal on {table} (workspace_id, issued_to_principal_id, created_at desc, stream_seq desc);
+-- GET /v1/capabilities/delegations: what a principal handed on, newest first, and what was handed on to it.
+create index {table}_handed_on on {table} (workspace_id, granted_by_principal_id, created_at desc, stream_seq desc)
+    where parent_token_id is not null;
+create index {table}_handed_to on {table} (workspace_id, issued_to_principal_id, created_at desc, stream_seq desc)
+    where parent_token_id is not null
 
 -- name: granted
 insert into {table} (
     token_id, workspace_id, issued_to_principal_id, granted_by_principal_id, parent_token_id, scopes, valid_until,
-    created_at, stream_seq
+    depth, created_at, stream_seq
 )
 select
     e.entity_id, e.workspace_id, e.data ->> 'issued_to_principal_id', e.data ->> 'granted_by_principal_id',
-    e.data ->> 'parent_token_id', e.data -> 'scopes', (e.data ->> 'valid_until')::timestamptz, e.recorded_at,
-    e.stream_seq
+    e.data ->> 'parent_token_id', e.data -> 'scopes', (e.data ->> 'valid_until')::timestamptz,
+    coalesce((e.data ->> 'depth')::int, 0), e.recorded_at, e.stream_seq
 from {events}
 where e.event_type = 'agent.capability.granted'
 
