@@ -90,6 +90,8 @@ class Claims:
         self._consumer = consumer
         self._clock = clock
         self._rng = rng
+        #: Claims that got a run, so far.
+        self.granted = 0
         self._hungry: list[Wish] = []
         self._early: list[Wish] = []
         self._uncovered: list[Wish] = []
@@ -337,6 +339,7 @@ class Claims:
             row = await self._pool.fetchrow(SQL["about"], result["data"]["run_id"])
             assert row is not None
         CLAIMED.inc()
+        self.granted += 1
         _answer(wish, granted(row, result))
 
 

@@ -2,10 +2,14 @@
 
 The wishes are rows, written in the transaction that learnt of the end, so that none is forgotten. Doing one twice does
 nothing: evidence exists once per run, an incident once per key.
+
+Nobody waits for them, so they give way: while claims are granted by the hundred, only a few are done at a time, until the
+oldest has waited for :data:`LATEST_S`.
 """
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any, Final
 
 import asyncpg
@@ -22,21 +26,33 @@ SQL: Final = statements.load("agentos_engine", "followups.sql")
 #: Taken together.
 MOST: Final = 100
 IDLE_S: Final = 5.0
+#: Claims a second that count as busy, how many follow-ups are done then in one bite, and how long the others may wait.
+BUSY: Final = 50
+WHILE_BUSY: Final = 10
+LATEST_S: Final = 15.0
 #: Between the beginnings of two bites: the first end of a run is dealt with at once, the next ones together.
 SPACING_S: Final = 0.2
 COMMANDS: Final = {EVIDENCE: ("evidence", "finalize"), INCIDENT: ("incident", "open")}
 
 
 class Followups:
-    """Works them off, one bite at a time."""
+    """Works them off, one bite at a time.
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", bus: EngineBus, clock: Clock, rng: Rng) -> None:
+    Args:
+        claimed: how many claims have been granted so far.
+    """
+
+    def __init__(
+        self, pool: "asyncpg.Pool[asyncpg.Record]", bus: EngineBus, claimed: Callable[[], int], clock: Clock, rng: Rng
+    ) -> None:
         self._pool = pool
         self._bus = bus
         self._clock = clock
         self._rng = rng
         self._wake = asyncio.Event()
+        self._claimed = claimed
         self._began = float("-inf")
+        self._seen = 0
 
     def wake(self) -> None:
         """There are new ones."""
@@ -65,8 +81,11 @@ class Followups:
 
     async def _bite(self) -> float:
         """Some of them; the seconds until the next."""
+        busy = self._is_busy()
         self._began = self._clock.monotonic()
         rows = await self._pool.fetch(SQL["due"], MOST)
+        if busy and rows and rows[0]["late_s"] < LATEST_S:
+            rows = rows[:WHILE_BUSY]
         if not rows:
             wait_s = await self._pool.fetchval(SQL["next"])
             return IDLE_S if wait_s is None else min(max(wait_s, 0.01), IDLE_S)
@@ -83,6 +102,11 @@ class Followups:
             # The writer that they go to has more urgent work: it is left alone for as long as it was kept busy.
             await self._clock.sleep(self._clock.monotonic() - self._began)
         return 0.0
+
+    def _is_busy(self) -> bool:
+        """Whether claims were granted at a high rate since the bite before."""
+        seen, self._seen = self._seen, self._claimed()
+        return self._seen - seen > BUSY * max(SPACING_S, self._clock.monotonic() - self._began)
 
     async def _do(self, rows: list[asyncpg.Record]) -> list[asyncpg.Record]:
         """Give the commands; returns the rows that must be tried again."""

@@ -1,6 +1,7 @@
 -- name: due
 -- What is to be done now. Nothing is reserved: should two processes do the same, one of them changes nothing.
-select run_id, kind, workspace_id from eng_followups where due_at <= clock_timestamp() order by due_at limit $1
+select run_id, kind, workspace_id, extract(epoch from clock_timestamp() - due_at)::float8 as late_s
+from eng_followups where due_at <= clock_timestamp() order by due_at limit $1
 
 -- name: done
 delete from eng_followups f using unnest($1::text[], $2::text[]) as d(run_id, kind)

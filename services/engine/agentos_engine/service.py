@@ -59,7 +59,7 @@ class Engine:
         )
         self._claims = Claims(pool, self._bus, consumer, self._clock, self._rng)
         self._timers = Timers(pool, self._bus, self._claims.freed, self._clock, self._rng)
-        self._followups = Followups(pool, self._bus, self._clock, self._rng)
+        self._followups = Followups(pool, self._bus, lambda: self._claims.granted, self._clock, self._rng)
         leases = Leases(pool, self._claims.cover)
         self._add_checks(pool, consumer)
         try:
