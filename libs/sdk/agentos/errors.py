@@ -6,6 +6,7 @@ AgentOSError
     BadRequest 400/413/415/422    AccessDenied 401/403    NotFound 404    Conflict 409    Unavailable 429/5xx
   LeaseLost              the run belongs to somebody else now, or has ended
   ToolRefused            a policy refused a tool call
+  ApprovalRefused        nobody allowed what was asked for
   TryAgain               for handlers: give the run back for another attempt
 """
 
@@ -118,6 +119,22 @@ class ToolRefused(AgentOSError):
         self.tool_name = tool_name
         self.decision = decision
         self.reason_code = reason_code
+        self.reason = reason
+
+
+class ApprovalRefused(AgentOSError):
+    """What was asked for is not allowed: denied, or nobody decided in time, or the request was taken back.
+
+    Attributes:
+        status: ``denied``, ``expired``, ``cancelled``, ``superseded``, ``lapsed`` or ``revoked``.
+        reason: the decider's, where there is one.
+    """
+
+    def __init__(self, approval_id: str, action: str, status: str, reason: str | None) -> None:
+        super().__init__(f"{action}: {status}{f': {reason}' if reason else ''} ({approval_id})")
+        self.approval_id = approval_id
+        self.action = action
+        self.status = status
         self.reason = reason
 
 

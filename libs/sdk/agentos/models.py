@@ -386,6 +386,11 @@ class Approval(Model):
         """Whether it waits for a decision."""
         return self.status in ("pending", "held")
 
+    @property
+    def granted(self) -> bool:
+        """Whether it was allowed; ``consumed``: it has been used already."""
+        return self.status in ("approved", "consumed")
+
 
 class Grant(Model):
     """What an approval allows, for as long as it lasts: ``active``, ``revoked`` or ``lapsed``."""

@@ -1,6 +1,7 @@
 """Tools by name, and how functions are called from handlers of either kind."""
 
 import asyncio
+import hashlib
 import inspect
 import json
 import threading
@@ -116,6 +117,16 @@ def object_of(value: Any) -> dict[str, Any]:
 def size_of(value: Mapping[str, Any]) -> int:
     """Bytes of it as JSON."""
     return len(json.dumps(value, ensure_ascii=False).encode())
+
+
+def key_of(run_id: str, action: str, asked: Mapping[str, Any]) -> str:
+    """An idempotency key that the same question in the same run always gets, whoever asks it.
+
+    Raises:
+        TypeError: it cannot be written as JSON.
+    """
+    text = json.dumps([run_id, action, asked], sort_keys=True, allow_nan=False)
+    return "approval:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def error_of(error: BaseException) -> dict[str, Any]:

@@ -1,14 +1,18 @@
 """What a handler gets: the run that it works on, its steps and their tool calls, all on record as they happen."""
 
+import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from agentos.errors import Conflict, LeaseLost
+from agentos.errors import ApprovalRefused, Conflict, LeaseLost
 from agentos.holding import Holding
-from agentos.models import ArtifactCreated, MessageCreated
+from agentos.models import Approval, ArtifactCreated, MessageCreated
 from agentos.sync.client import Client
-from agentos.tools import MAX_OUTPUT_BYTES, Tools, error_of, message_of, object_of, size_of
+from agentos.tools import MAX_OUTPUT_BYTES, Tools, error_of, key_of, message_of, object_of, size_of
+
+#: Seconds between looks whether the lease is still ours, while a decision is waited for.
+LOOK_S: Final = 10.0
 
 
 class RunContext:
@@ -55,6 +59,53 @@ class RunContext:
     ) -> "StepContext":
         """A step, as a context manager: an exception inside fails it, and goes on."""
         return StepContext(self, kind, title, input)
+
+    def require_approval(
+        self,
+        action: str,
+        request: Mapping[str, Any] | None = None,
+        *,
+        title: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        scope: Mapping[str, Any] | None = None,
+        timeout_s: float = 86_400.0,
+    ) -> Approval:
+        """Ask a person to allow something, and wait for the answer.
+
+        Asking the same again in the same run finds the same request, also from another process or in a later attempt:
+        what was decided meanwhile is not asked for twice.
+
+        Args:
+            request: what exactly is to be done; the approval is for this, once, unless a ``scope`` says otherwise.
+
+        Returns:
+            The approval, for ``client.approvals.consume`` right before the act; ``consumed`` if that was done before.
+
+        Raises:
+            ApprovalRefused: it was denied, or nobody decided in time. TimeoutError: it is open after ``timeout_s``.
+            LeaseLost: the run is not ours any more.
+        """
+        asked: dict[str, Any] = {"request": request or {}, "title": title, "context": context, "scope": scope}
+        with self._holding.writing():
+            made = self.client.approvals.create(
+                action,
+                room_id=self.room_id,
+                thread_id=self.thread_id,
+                run_id=self.id,
+                idempotency_key=key_of(self.id, action, asked),
+                **asked,
+            )
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left_s = deadline - time.monotonic()
+            approval = self.client.approvals.get(made.approval_id, wait_s=min(max(left_s, 0), LOOK_S))
+            with self._holding.writing():
+                if approval.granted:
+                    return approval
+            if not approval.open:
+                raise ApprovalRefused(approval.approval_id, action, approval.status, approval.decision_reason)
+            if left_s <= 0:
+                raise TimeoutError(f"{made.approval_id} is still {approval.status} after {timeout_s:g} s.")
 
     def say(self, content_md: str) -> MessageCreated:
         """Say something in the run's thread.
