@@ -233,10 +233,14 @@ _GRANT = {
     "granted_by_principal_id": _WATCHER,
     "scopes": {"tools": ["http.get"]},
 }
+_DRILL = {"action_type": "invoice.send"}
+_INVOICE = {**_DRILL, "side_effect": "external_write", "reversible": True, "undo_window_s": 3600}
 EXAMPLES += (
     Example("agent.register", {"display_name": "Summariser"}),
     Example("agent.quarantine", {"quarantine_reason": "asks for what it may not"}, loaded=MOMENT),
     Example("agent.unquarantine", {}),
+    Example("action.register", {**_INVOICE, "undo_action": "invoice.cancel", "idempotency_key": "x-request-id"}),
+    Example("action.record_drill", {**_DRILL, "undo_succeeded": True, "read_back_matched": True}),
     Example("capability.grant", _GRANT, loaded=Ancestry(MOMENT)),
     Example(
         "capability.grant",

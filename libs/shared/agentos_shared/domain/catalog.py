@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from agentos_shared.domain import (
+    action_registry,
     agents,
     approvals,
     artifacts,
@@ -41,6 +42,7 @@ AGGREGATES: Final[dict[str, Aggregate[Any]]] = {
     "principal": Aggregate(principals.Principal, principals.evolve),
     "engine": Aggregate(engines.Engine, engines.evolve),
     "capability": Aggregate(capabilities.Capability, capabilities.evolve),
+    "action": Aggregate(action_registry.Action, action_registry.evolve),
     "agent": Aggregate(agents.Agent, agents.evolve),
     "engine_evidence": Aggregate(engine_evidence.Evidence, engine_evidence.evolve, kept=False),
     "approval": Aggregate(approvals.Approval, approvals.evolve),
@@ -86,6 +88,8 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "agent.capability.granted": "capability",
     "agent.capability.revoked": "capability",
     "agent.delegation.attempted": "delegation",
+    "action.registered": "action",
+    "action.undo_drill.recorded": "action",
     "agent.registered": "agent",
     "agent.quarantined": "agent",
     "agent.unquarantined": "agent",

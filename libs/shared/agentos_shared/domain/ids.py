@@ -28,6 +28,7 @@ APPROVAL: Final = "appr_"
 #: Before 32 hexadecimal digits of a UUID.
 ENGINE: Final = "eng_"
 AGENT: Final = "agt_"
+ACTION: Final = "actn_"
 ENGINE_TOKEN: Final = "engtok_"  # noqa: S105 - the prefix, not a token
 
 _POOL_BYTES: Final = 4096

@@ -7,7 +7,8 @@ from typing import Any, Final, TypeVar
 from agentos_api.append.locator import Location
 from agentos_api.append.stream_cache import fold
 from agentos_api.command_type import CommandType, Reader
-from agentos_shared.domain import agents, delegations, engines, ids
+from agentos_shared.domain import action_registry, agents, delegations, engines, ids
+from agentos_shared.domain.action_registry import Action, RecordDrill, RegisterAction
 from agentos_shared.domain.agents import Agent
 from agentos_shared.domain.capabilities import Capability
 from agentos_shared.domain.decider import Command, View
@@ -95,6 +96,15 @@ def _new_token_id(_prefix: str) -> str:
     return ids.new_uuid()
 
 
+def _action_of(workspace_id: str, body: RegisterAction | RecordDrill) -> str:
+    return action_registry.action_id(workspace_id, body.action_type)
+
+
+def _action(command: Command[Any], _events: Sequence[Event], view: View) -> Mapping[str, Any]:
+    action = view.get(Action, command.entity_id)
+    return {} if action is None else {"action_type": action.action_type, "undo_verified": action.undo_verified}
+
+
 AGENTS: Final = (
     CommandType(
         name="agent.register",
@@ -137,5 +147,21 @@ AGENTS: Final = (
         answers="token_id",
         reads=_concerned,
         load=_ancestry,
+    ),
+    CommandType(
+        name="action.register",
+        path="/v1/action-registry",
+        body=RegisterAction,
+        decide=action_registry.register,
+        entity=_action_of,
+        extra=_action,
+    ),
+    CommandType(
+        name="action.record_drill",
+        path="/v1/action-registry/drills",
+        body=RecordDrill,
+        decide=action_registry.drill,
+        entity=_action_of,
+        extra=_action,
     ),
 )

@@ -18,6 +18,7 @@ from agentos_api.http.calls import Call
 from agentos_api.http.edge import Edge, MethodNotAllowed, internal_error
 from agentos_api.live.sse import Streams
 from agentos_api.routes import (
+    action_registry,
     agents,
     approvals,
     artifact_content,
@@ -70,6 +71,7 @@ ROUTERS: Final = tuple(
         engines,
         capabilities,
         agents,
+        action_registry,
         approvals,
         grants,
         system,

@@ -107,6 +107,9 @@ _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "approval.cancel": {"reason": "sent by hand"},
     "approval.consume": {"action_digest": "sha256:" + "9f" * 32},
     "grant.revoke": {"reason": "the night shift is over"},
+    "policy.evaluate": {"action": "external.write", "context": {"to": "ada@example.org"}},
+    "action.register": {"action_type": "invoice.send", "side_effect": "external_write"},
+    "action.record_drill": {"action_type": "invoice.send", "undo_succeeded": True, "read_back_matched": True},
     "agent.register": {"display_name": "Summariser"},
     "agent.quarantine": {"quarantine_reason": "asks for what it may not"},
     "capability.grant": {

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from agentos_projector.projections.actions import ACTIONS
 from agentos_projector.projections.agents import AGENTS
 from agentos_projector.projections.approvals import APPROVALS
 from agentos_projector.projections.artifacts import ARTIFACTS
@@ -45,6 +46,7 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     ENGINE_TOKENS,
     CAPABILITIES,
     AGENTS,
+    ACTIONS,
     APPROVALS,
     GRANTS,
 )

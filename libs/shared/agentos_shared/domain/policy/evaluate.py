@@ -12,7 +12,7 @@ from typing import Final, Literal, Protocol
 from agentos_shared.domain.approval_scopes import Wish
 from agentos_shared.domain.capabilities import EVERYTHING, Capability
 from agentos_shared.domain.policy.decision import Decision, Rule, Source, Verdict
-from agentos_shared.domain.policy.facts import Constraint, Facts, KillSwitch, Request
+from agentos_shared.domain.policy.facts import ActionRule, Constraint, Facts, KillSwitch, Request
 from agentos_shared.domain.policy.reasons import REASONS
 
 EXTERNAL_WRITE: Final = "external.write"
@@ -205,8 +205,14 @@ def _host_fits(host: str, domain: str) -> bool:
 def _denied(request: Request, facts: Facts, judged: Judgement) -> Iterator[_Finding]:
     yield from (_Finding("policy.error_fail_closed", "deny", "file", error) for error in judged.errors)
     rule = facts.action
-    if _registered(request) and rule is not None and rule.zone_required not in (request.zone, "high_stakes"):
-        yield _Finding("action_zone_mismatch", "deny")
+    if _registered(request) and rule is not None:
+        if rule.by_zone is None:
+            if rule.zone_required not in (request.zone, "high_stakes"):
+                yield _Finding("action_zone_mismatch", "deny")
+        elif rule.by_zone[request.zone].effect == "deny":
+            yield _Finding("zone.action_not_allowed", "deny")
+        elif rule.by_zone[request.zone].users_only and request.actor.type != "user":
+            yield _Finding("zone.users_only", "deny")
     label = facts.label
     restricted = request.action in DATA_ACTIONS and label.label == "restricted"
     if restricted and (label.room_id is None or label.room_id != request.room_id):
@@ -233,12 +239,7 @@ def _required(request: Request, facts: Facts, judged: Judgement) -> Iterator[_Fi
             if high and request.category == "action" and request.action not in DATA_ACTIONS:
                 yield _ask("zone.unregistered_requires_approval")
         else:
-            if rule.zone_required == "high_stakes" and not high:
-                yield _ask("action_zone_requires_high_stakes", "once")
-            if not rule.reversible and not high:
-                yield _ask("action_irreversible_requires_high_stakes", "once")
-            if rule.requires_pre_approval:
-                yield _ask("action_pre_approval_required", "once")
+            yield from _asked_by(rule, request)
     if request.action == EXTERNAL_WRITE or request.category == "egress":
         yield _ask("external_write_requires_approval")
     if request.action in DATA_ACTIONS and facts.label.label in _SENSITIVE and not request.justification:
@@ -248,6 +249,21 @@ def _required(request: Request, facts: Facts, judged: Judgement) -> Iterator[_Fi
     for policy in judged.requires:
         yield _Finding("policy.rule_matched", "require_approval", "file", policy)
     yield from _constraints(request, facts, "require_approval")
+
+
+def _asked_by(rule: ActionRule, request: Request) -> Iterator[_Finding]:
+    """What the registry asks an approval for."""
+    if rule.by_zone is not None:
+        zoned = rule.by_zone[request.zone]
+        if zoned.effect == "require_approval":
+            yield _ask("zone.action_requires_approval", "once" if zoned.once else "grant")
+    elif request.zone != "high_stakes":
+        if rule.zone_required == "high_stakes":
+            yield _ask("action_zone_requires_high_stakes", "once")
+        if not rule.reversible:
+            yield _ask("action_irreversible_requires_high_stakes", "once")
+    if rule.requires_pre_approval:
+        yield _ask("action_pre_approval_required", "once")
 
 
 def _ask(code: str, lift: Lift = "grant") -> _Finding:

@@ -58,11 +58,26 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class ZoneRule:
+    """What a zone makes of an action.
+
+    Args:
+        once: an approval that it needs must be of exactly this wish.
+        users_only: nobody but users may do it.
+    """
+
+    effect: Literal["allow", "deny", "require_approval"]
+    once: bool = False
+    users_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ActionRule:
     """What the action registry says of an action.
 
     Args:
         external: whether it leaves the machine.
+        by_zone: the rule of each zone, which then says all of zones and of what cannot be undone.
     """
 
     action_type: str
@@ -71,6 +86,7 @@ class ActionRule:
     requires_pre_approval: bool
     post_review_required: bool = False
     external: bool = False
+    by_zone: Mapping[Zone, ZoneRule] | None = None
 
 
 @dataclass(frozen=True, slots=True)

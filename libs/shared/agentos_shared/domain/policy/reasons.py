@@ -91,6 +91,11 @@ REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
         "zone.unregistered_requires_approval": Reason(
             "An action that nobody registered needs an approval in the zone high_stakes.", _ASK
         ),
+        "zone.action_not_allowed": Reason(
+            "Actions of this kind are not done in this zone.", ("Do it in another zone: GET /v1/action-registry.",)
+        ),
+        "zone.action_requires_approval": Reason("Actions of this kind need an approval in this zone.", _ASK),
+        "zone.users_only": Reason("Only people do this.", ("Ask a person to do it.",)),
         "data_access_restricted_room_mismatch": Reason(
             "Restricted data may be touched in its own room only.", ("Do it in that room.",)
         ),
