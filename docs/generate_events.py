@@ -22,9 +22,12 @@ from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
 from agentos_shared.domain.decider import Command, Meta
 from agentos_shared.domain.delegations import Ancestry
 from agentos_shared.domain.engines import NewToken, engine_id
-from agentos_shared.domain.envelope import Event, NewEvent, Stream, canonical_content, seal
+from agentos_shared.domain.envelope import Event, NewEvent, Stream, Zone, canonical_content, seal
 from agentos_shared.domain.errors import DomainError
 from agentos_shared.domain.evidence import RunEvent
+from agentos_shared.domain.policy.evaluate import evaluate
+from agentos_shared.domain.policy.facts import SEEDED_ACTIONS, Facts, Request
+from agentos_shared.domain.policy.records import Gated
 
 TARGET = Path(__file__).with_name("events.md")
 MOMENT = datetime(2026, 11, 24, 5, 30, 0, 123000, tzinfo=UTC)
@@ -53,6 +56,8 @@ ENTITIES = {
     "cancelled approval": "appr_01KAT0NA5Q4M7S2W5Y8C1E6HFZ",
     "replaced approval": "appr_01KAT0NA7Q4M7S2W5Y8C1E6HFZ",
     "replacing approval": "appr_01KAT0NA6Q4M7S2W5Y8C1E6HFZ",
+    "decision": "dec_01KAT0NB0Q4M7S2W5Y8C1E6HFZ",
+    "denied decision": "dec_01KAT0NB2Q4M7S2W5Y8C1E6HFZ",
     "engine": engine_id("ws_dev", "summariser"),
     "capability": "7f0f2a51-2f0e-4f0b-8d5e-0f7f4f3a2b1c",
     "refused capability": "8e1b3c62-3a1f-4a1c-9e6f-1a8a5a4b3c2d",
@@ -99,6 +104,17 @@ _TOKENS = tuple(
     NewToken(f"engtok_{number * 32}", f"{number * 8}-0d5c-4b7e-9d0b-9a4be2f1d3c7", "engtok_" + number * 43)
     for number in ("1", "2")
 )
+
+_WISH: dict[str, Any] = {"action": "external.write", "room_id": ENTITIES["room"], "context": {"to": "ada@example.org"}}
+
+
+def _gated(action: str, zone: Zone) -> Gated:
+    """What the gate says of an action in the room, without an approval."""
+    context = _WISH["context"] if action == _WISH["action"] else {}
+    digest = action_digest("ws_dev", action, META.actor, ENTITIES["room"], None, context)
+    request = Request("ws_dev", "action", action, META.actor, digest, zone, room_id=ENTITIES["room"], context=context)
+    return Gated(request, evaluate(request, Facts(MOMENT, action=SEEDED_ACTIONS[action])))
+
 
 EXAMPLES: tuple[Example, ...] = (
     Example("room.create", {"title": "Ops desk", "topic": "night shift"}),
@@ -224,6 +240,13 @@ EXAMPLES += (
         {**_EMAIL, "supersedes": ENTITIES["replaced approval"]},
         new="replacing approval",
         loaded=MOMENT,
+    ),
+    Example("policy.evaluate", _WISH, new="decision", loaded=_gated("external.write", "supervised")),
+    Example(
+        "policy.evaluate",
+        {"action": "artifact.create", "zone": "sandbox", "room_id": ENTITIES["room"]},
+        new="denied decision",
+        loaded=_gated("artifact.create", "sandbox"),
     ),
 )
 _AGENT_PRINCIPAL = principals.actor("ws_dev", "agent", ENTITIES["agent"]).principal_id
@@ -395,8 +418,8 @@ not know; a breaking change of a payload is a new `event_version`.
 """
 CONTEXTS = """\
 
-`GET /v1/events/{event_id}` adds the objects `policy_context` (what a caller of a tool claims to be allowed),
-`model_context` and `display` (both empty so far).
+`GET /v1/events/{event_id}` adds the objects `policy_context` (of a tool call what its caller claims to be allowed, and
+the decision of the gate; of a decision what it was asked with), `model_context` and `display` (both empty so far).
 """
 
 

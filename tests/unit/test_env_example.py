@@ -7,6 +7,7 @@ from agentos import settings as client_settings
 from agentos_api.settings import ApiSettings
 from agentos_engine.settings import EngineSettings
 from agentos_engine.worker.settings import WorkerSettings
+from agentos_policy.settings import PolicySettings
 from agentos_projector.settings import ProjectorSettings
 from agentos_runtime import settings as runtime_settings
 
@@ -14,9 +15,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_setting_is_documented() -> None:
-    documented = set(re.findall(r"^(AGENTOS_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
-    kinds = (ApiSettings, EngineSettings, ProjectorSettings, WorkerSettings)
-    of_services = {f"AGENTOS_{name.upper()}" for kind in kinds for name in kind.model_fields}
+    documented = set(re.findall(r"^((?:AGENTOS|POLICY)_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    kinds = (ApiSettings, EngineSettings, PolicySettings, ProjectorSettings, WorkerSettings)
+    of_services = {
+        field.validation_alias or f"AGENTOS_{name.upper()}"
+        for kind in kinds
+        for name, field in kind.model_fields.items()
+    }
     of_others = {
         name
         for module in (runtime_settings, client_settings)

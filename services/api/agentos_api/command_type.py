@@ -11,8 +11,10 @@ from agentos_api.append.submission import Extra
 from agentos_api.blobs import Blobs
 from agentos_api.reads.together import Together
 from agentos_shared.domain import ids
-from agentos_shared.domain.decider import CommandBody, Decide
+from agentos_shared.domain.decider import Command, CommandBody, Decide
+from agentos_shared.domain.envelope import Zone
 from agentos_shared.domain.evidence import RunEvent
+from agentos_shared.domain.policy.facts import Request
 
 #: (entity type, id)
 Reference: TypeAlias = tuple[str, str]
@@ -32,6 +34,9 @@ class Reader:
     blobs: Blobs
     ended_runs: Together[str, list[RunEvent]]
 
+
+#: A wish for the gate, and the zone that the caller named.
+Wanted: TypeAlias = tuple[Request, Zone | None]
 
 Load: TypeAlias = Callable[[Reader, Location, Any], Awaitable[Any]]
 
@@ -59,6 +64,8 @@ class CommandType:
             are read as they stand, and the append does not prove that they still do.
         refs: entities (type, id) that must exist in the workspace: ``<type>_not_found``.
         load: reads or draws what ``decide`` needs besides states; its result is ``command.loaded``.
+        gate: the wish that the gate decides on first, from the command and the place; its decision is
+            ``command.loaded``. What it does not allow is answered 200, with the decision in place of the entity's id.
         extra: further members of the answer.
         kept: the answer as an idempotency key keeps it, where it tells a secret.
         status: of the answer, where something was appended; a creation that finds its fact on record answers 200.
@@ -81,6 +88,7 @@ class CommandType:
     reads: Callable[[Any, Location], tuple[str, ...]] | None = None
     refs: Callable[[Any], tuple[Reference, ...]] | None = None
     load: Load | None = None
+    gate: Callable[[Command[Any], Location], Wanted] | None = None
     extra: Extra | None = None
     kept: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     status: int = 201

@@ -3,6 +3,7 @@
 HTTP, bulk and NATS all come through here, so they validate, authorise and answer alike.
 """
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from agentos_api.append.idempotency import KeyGate, checked
 from agentos_api.append.locator import Location, Locator
 from agentos_api.append.submission import Answer, Outcome, Part, Placed, Refused, RequestKey, Submission
 from agentos_api.command_type import CommandType, Reader, Reference
+from agentos_api.gatekeeper import Gatekeeper
 from agentos_api.http import problem
 from agentos_shared.domain import ids, principals
 from agentos_shared.domain.artifacts import Kept
@@ -24,6 +26,7 @@ from agentos_shared.domain.decider import Command, CommandBody, LeasedBody, Meta
 from agentos_shared.domain.engine_checks import VerifiedEngine
 from agentos_shared.domain.envelope import Actor, ActorType, Stream
 from agentos_shared.domain.errors import DomainError, Invalid, NotFound
+from agentos_shared.domain.policy.records import Gated
 
 MAX_BULK: Final = 500
 _UUID_OR_ULID = re.compile(
@@ -70,11 +73,13 @@ class Commands:
         types: Sequence[CommandType],
         require_space: Callable[[], None],
         reader: Reader,
+        gatekeeper: Gatekeeper,
     ) -> None:
         self._appender = appender
         self._require_space = require_space
         self._locator = locator
         self._reader = reader
+        self._gatekeeper = gatekeeper
         self._gate = KeyGate()
         self.service_types: Mapping[str, CommandType] = {kind.name: kind for kind in types}
         self.types: Mapping[str, CommandType] = {kind.name: kind for kind in types if not kind.internal}
@@ -117,7 +122,11 @@ class Commands:
             wishes, atomic = _bulk(body)
             kinds = [self.types.get(name) for name, _ in wishes]
             pairs = zip(kinds, wishes, strict=True)
-            parts = [await self._prepare(kind, caller, value, None) for kind, (_, value) in pairs]
+            if any(kind is not None and kind.gate is not None for kind in kinds):  # all of them ask in one message
+                asking = (self._prepare(kind, caller, value, None) for kind, (_, value) in pairs)
+                parts = await asyncio.gather(*asking)
+            else:
+                parts = [await self._prepare(kind, caller, value, None) for kind, (_, value) in pairs]
             if atomic:
                 return await self._submit_atomic(parts, kinds, caller, key, size)
 
@@ -249,9 +258,15 @@ class Commands:
         if caller.engine is not None and room_id is not None:
             caller.engine.require_room(room_id)
         loaded = None if kind.load is None else await kind.load(self._reader, location, body)
-        command = Command(body, meta, entity_id, parent_id, room_id, loaded)
+        command = await self._gated(kind, Command(body, meta, entity_id, parent_id, room_id, loaded), location)
         scan = loaded.scan if isinstance(loaded, Kept) else None
         return Part(command, kind.decide, location.stream, reads, False, kind.extra, scan)
+
+    async def _gated(self, kind: CommandType, command: Command[Any], location: Location) -> Command[Any]:
+        """The command with what the gate says of it, where it must pass through."""
+        if kind.gate is None:
+            return command
+        return command._replace(loaded=await self._gatekeeper.decide(*kind.gate(command, location)))
 
     def _above(self, kind: CommandType, body: Any, parent_id: str | None) -> Reference | None:
         if kind.parent is not None and parent_id is not None:
@@ -341,7 +356,7 @@ def _render(kind: CommandType, part: Part | Refused, outcome: Outcome, caller: C
         return problem.answer(outcome, caller.instance)
     answer = _answer(kind, part, outcome)
     kept = None if kind.kept is None else orjson.dumps(kind.kept(answer))
-    return Answer(_status(kind, outcome), orjson.dumps(answer), kept=kept)
+    return Answer(_status(kind, part, outcome), orjson.dumps(answer), kept=kept)
 
 
 def _results(
@@ -354,20 +369,33 @@ def _results(
         if isinstance(outcome, DomainError):
             results.append(problem.members(outcome, caller.instance))
         elif kind is not None:
-            results.append({"status": _status(kind, outcome), **_answer(kind, part, outcome)})
+            results.append({"status": _status(kind, part, outcome), **_answer(kind, part, outcome)})
         kept.append(results[-1] if kind is None or kind.kept is None else kind.kept(results[-1]))
     secret = any(one is not other for one, other in zip(results, kept, strict=True))
     body = orjson.dumps({"results": results})
     return Answer(200, body, kept=orjson.dumps({"results": kept}) if secret else None)
 
 
-def _status(kind: CommandType, placed: Placed) -> int:
-    return kind.status if placed else 200
+def _status(kind: CommandType, part: Part | Refused, placed: Placed) -> int:
+    return kind.status if placed and _refusal(part) is None else 200
+
+
+def _refusal(part: Part | Refused) -> Gated | None:
+    """What the gate said, where it does not allow what was asked for."""
+    loaded = part.command.loaded if isinstance(part, Part) else None
+    return loaded if isinstance(loaded, Gated) and loaded.refused else None
 
 
 def _answer(kind: CommandType, part: Part | Refused, placed: Placed) -> dict[str, Any]:
     assert isinstance(part, Part)
-    answer: dict[str, Any] = {"ok": True} if kind.answers is None else {kind.answers: part.command.entity_id}
+    refusal = _refusal(part)
+    answer: dict[str, Any]
+    if refusal is not None:
+        answer = {"decision_id": placed[0].entity_id, **refusal.answer()}
+    elif kind.answers is None:
+        answer = {"ok": True}
+    else:
+        answer = {kind.answers: part.command.entity_id}
     if placed:
         last = placed[-1]
         answer["event_id"] = last.event_id

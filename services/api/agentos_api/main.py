@@ -24,6 +24,7 @@ from agentos_api.command_types import COMMAND_TYPES
 from agentos_api.commands import Commands
 from agentos_api.disk import DiskWatch
 from agentos_api.evidence_ingest import Ingest
+from agentos_api.gatekeeper import Gatekeeper
 from agentos_api.http import app
 from agentos_api.http.access import Access
 from agentos_api.http.protocol import Protocol
@@ -85,13 +86,16 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     locator = Locator(pool)
     disk = DiskWatch(settings.disk_path, int(settings.disk_low_mb * 1024 * 1024))
     blobs = Blobs(settings.blob_dir)
-    commands = Commands(appender, locator, COMMAND_TYPES, disk.require_space, Reader(pool, blobs, _ended_runs(pool)))
+    gatekeeper = Gatekeeper(nats, settings.policy_enforcement_mode)
+    reader = Reader(pool, blobs, _ended_runs(pool))
+    commands = Commands(appender, locator, COMMAND_TYPES, disk.require_space, reader, gatekeeper)
     registry = Registry(pool, nats)
     access = Access(settings, _local_token(settings), registry)
     appender.listen(hub.on_commit)
     appender.listen(relay.on_commit)
     appender.listen(locator.on_commit)
     appender.listen(registry.on_commit)
+    appender.listen(gatekeeper.on_commit)
     appender.listen(decisions.on_commit)
     timers = ApprovalTimers(pool, commands)
     appender.listen(timers.on_commit)

@@ -23,6 +23,13 @@ class ApiSettings(ServiceSettings):
     disk_path: Annotated[Path | None, Field(description="directory of the stores, whose free space is watched")] = None
     disk_low_mb: Annotated[float, Field(ge=0, description="free MiB below which only reads are served")] = 512
     blob_dir: Annotated[Path | None, Field(description="directory of contents too large for an event")] = None
+    policy_enforcement_mode: Annotated[
+        Literal["enforce", "shadow"],
+        Field(
+            validation_alias="POLICY_ENFORCEMENT_MODE",
+            description="enforce, or shadow: refusals are marked as not blocking",
+        ),
+    ] = "enforce"
     local_token_file: Annotated[Path | None, Field(description="file with the local user's token")] = None
 
     @model_validator(mode="after")

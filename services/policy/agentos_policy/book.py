@@ -8,6 +8,7 @@ room is asked for every :data:`SWEEP_S`.
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeAlias
 
@@ -15,7 +16,7 @@ import asyncpg
 
 from agentos_policy.known import ALL_CHANGES, APPROVAL_ENDS, CHANGES, Known
 from agentos_shared.domain.envelope import Event, Stream, Zone
-from agentos_shared.domain.policy.facts import Facts, Request
+from agentos_shared.domain.policy.facts import Facts, KillSwitch, Request
 from agentos_shared.host.lifecycle import Clock
 from agentos_shared.store import statements
 from agentos_shared.store.reader import Connection, event_of, read_entities
@@ -39,10 +40,15 @@ class Behind(Exception):
 
 
 class Book:
-    """What is known of all workspaces that are in use."""
+    """What is known of all workspaces that are in use.
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", clock: Clock) -> None:
+    Args:
+        forced: kill switches that the environment engages.
+    """
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", clock: Clock, forced: tuple[KillSwitch, ...] = ()) -> None:
         self._pool = pool
+        self._forced = forced
         self._clock = clock
         self._workspaces: OrderedDict[str, Known] = OrderedDict()
         self._zones: OrderedDict[str, Zone] = OrderedDict()
@@ -68,7 +74,8 @@ class Book:
 
     def facts(self, request: Request, now: datetime) -> Facts:
         """What a request of the last :meth:`refresh` is decided on."""
-        return self._workspaces[request.workspace_id].facts(request, now)
+        facts = self._workspaces[request.workspace_id].facts(request, now)
+        return replace(facts, kill_switches=(*self._forced, *facts.kill_switches)) if self._forced else facts
 
     def zone(self, entity_id: str | None) -> Zone | None:
         """The zone of a room or run of the last :meth:`refresh`."""

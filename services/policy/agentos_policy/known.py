@@ -9,12 +9,10 @@ from agentos_shared.domain.approvals import Approval
 from agentos_shared.domain.capabilities import Capability
 from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
 from agentos_shared.domain.envelope import Event, Stream
-from agentos_shared.domain.policy.facts import SEEDED_ACTIONS, Facts, Request
+from agentos_shared.domain.policy.facts import FACT_KINDS, SEEDED_ACTIONS, Facts, Request
 
-#: Kinds of entities that decisions depend on, besides approvals.
-KINDS: Final = frozenset({"agent", "capability"})
-#: Events by which they change.
-CHANGES: Final = tuple(name for name, kind in EVENT_TYPES.items() if kind in KINDS)
+#: Events by which what decisions depend on changes, besides approvals.
+CHANGES: Final = tuple(name for name, kind in EVENT_TYPES.items() if kind in FACT_KINDS - {"approval"})
 #: Events by which an approval begins and ceases to allow something, or allows less.
 APPROVAL_ENDS: Final = ("approval.consumed", "approval.lapsed", "grant.revoked")
 APPROVAL_CHANGES: Final = ("approval.decided", "grant.used", *APPROVAL_ENDS)

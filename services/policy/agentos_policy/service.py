@@ -12,6 +12,7 @@ from agentos_policy.bus import PolicyBus
 from agentos_policy.gate import Gate
 from agentos_policy.settings import PolicySettings
 from agentos_shared.contracts import subjects
+from agentos_shared.domain.policy.facts import KillSwitch
 from agentos_shared.host.health import Health, Unwell
 from agentos_shared.host.lifecycle import Clock, Rng, Shutdown, Tasks, connect
 from agentos_shared.host.settings import postgres_address
@@ -40,7 +41,7 @@ class Policy:
             f"Postgres at {postgres_address(url)}", lambda: _open(url), clock=self._clock, rng=self._rng
         )
         tasks = Tasks(clock=self._clock, rng=self._rng)
-        gate = Gate(Book(pool, self._clock), self._clock)
+        gate = Gate(Book(pool, self._clock, _forced(self._settings)), self._clock)
         self._add_checks(pool)
         try:
             tasks.spawn("probes", self._serve_probes)
@@ -75,6 +76,12 @@ class Policy:
             from agentos_shared.host.probes import serve_probes
 
             await serve_probes(self.health, self._settings.health_host, self._settings.health_port)
+
+
+def _forced(settings: PolicySettings) -> tuple[KillSwitch, ...]:
+    if not settings.kill_switch_external_write:
+        return ()
+    return (KillSwitch("external_write", reason="POLICY_KILL_SWITCH_EXTERNAL_WRITE is set"),)
 
 
 async def _open(url: str) -> "asyncpg.Pool[asyncpg.Record]":

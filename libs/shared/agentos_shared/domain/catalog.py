@@ -24,6 +24,7 @@ from agentos_shared.domain import (
     tool_calls,
 )
 from agentos_shared.domain.decider import Aggregate
+from agentos_shared.domain.policy import records
 
 #: By ``entity_type``.
 AGGREGATES: Final[dict[str, Aggregate[Any]]] = {
@@ -46,6 +47,7 @@ AGGREGATES: Final[dict[str, Aggregate[Any]]] = {
     "agent": Aggregate(agents.Agent, agents.evolve),
     "engine_evidence": Aggregate(engine_evidence.Evidence, engine_evidence.evolve, kept=False),
     "approval": Aggregate(approvals.Approval, approvals.evolve),
+    "decision": Aggregate(type(None), records.evolve, kept=False),
 }
 
 #: By ``event_type``: the ``entity_type`` that it belongs to.
@@ -96,6 +98,7 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "approval.requested": "approval",
     "approval.decided": "approval",
     "approval.resumed": "approval",
+    "approval.escalated": "approval",
     "approval.expired": "approval",
     "approval.cancelled": "approval",
     "approval.superseded": "approval",
@@ -103,6 +106,9 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "approval.lapsed": "approval",
     "grant.used": "approval",
     "grant.revoked": "approval",
+    "policy.decided": "decision",
+    "policy.denied": "decision",
+    "policy.requires_approval": "decision",
     "event.redacted": "event",
     "secret.leaked.detected": "event",
 }

@@ -25,6 +25,7 @@ EXPERIMENT: Final = "exp_"
 SCORECARD: Final = "scd_"
 LESSON: Final = "les_"
 APPROVAL: Final = "appr_"
+DECISION: Final = "dec_"
 #: Before 32 hexadecimal digits of a UUID.
 ENGINE: Final = "eng_"
 AGENT: Final = "agt_"

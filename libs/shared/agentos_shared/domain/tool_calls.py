@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from agentos_shared.domain import runs, steps
+from agentos_shared.domain import ids, runs, steps
 from agentos_shared.domain.decider import Command, LeasedBody, View, expect_version
 from agentos_shared.domain.envelope import Event, NewEvent, Zone
 from agentos_shared.domain.errors import Conflict, Invalid, NotFound
+from agentos_shared.domain.policy.records import Gated, recorded
 from agentos_shared.domain.runs import Id, Run, ShortText, Text
 
 
@@ -47,7 +48,7 @@ class ToolCall:
 
 
 def invoke(command: Command[InvokeTool], view: View) -> list[NewEvent]:
-    """``tool.invoked``.
+    """``tool.invoked``; or, where the gate (``command.loaded``) does not allow it, ``policy.decided`` and no call.
 
     Raises:
         NotFound: ``step_not_found``, ``run_not_found``.
@@ -68,7 +69,12 @@ def invoke(command: Command[InvokeTool], view: View) -> list[NewEvent]:
         "input": body.input,
         "agent_id": body.agent_id,
     }
+    gated = command.loaded if isinstance(command.loaded, Gated) else None
+    if gated is not None and gated.refused:
+        decision_id = ids.derived_id(ids.DECISION, command.entity_id)
+        return recorded(decision_id, gated, command.meta, view)
     claims = {"principal_id": body.principal_id, "capability_token_id": body.capability_token_id}
+    context = {name: value for name, value in claims.items() if value is not None}
     return [
         runs.inside(
             command,
@@ -79,7 +85,7 @@ def invoke(command: Command[InvokeTool], view: View) -> list[NewEvent]:
             data,
             step_id=step_id,
             zone=runs.highest(run.zone, body.zone),
-            policy_context={name: value for name, value in claims.items() if value is not None},
+            policy_context=context if gated is None else context | gated.context(),
         )
     ]
 

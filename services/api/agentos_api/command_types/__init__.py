@@ -7,6 +7,7 @@ from agentos_api.command_types.control import CONTROL
 from agentos_api.command_types.conversation import CONVERSATION
 from agentos_api.command_types.engines import ENGINES
 from agentos_api.command_types.growth import GROWTH
+from agentos_api.command_types.policy import POLICY
 from agentos_api.command_types.work import WORK
 
-COMMAND_TYPES: Final = (*CONVERSATION, *WORK, *GROWTH, *ENGINES, *AGENTS, *CONTROL)
+COMMAND_TYPES: Final = (*CONVERSATION, *WORK, *GROWTH, *ENGINES, *AGENTS, *CONTROL, *POLICY)

@@ -6,6 +6,7 @@ from typing import Any, Final
 from agentos_api.append.locator import Location
 from agentos_api.artifact_contents import keep
 from agentos_api.command_type import CommandType, Reader, Reference
+from agentos_api.command_types import policy
 from agentos_shared.domain import artifacts, ids, leases, runs, steps, tool_calls
 from agentos_shared.domain.decider import Command, View
 from agentos_shared.domain.envelope import Event
@@ -125,6 +126,7 @@ WORK: Final = (
         answers="tool_call_id",
         parent="step",
         reads=_run,
+        gate=policy.tool,
     ),
     CommandType(
         name="tool.succeed",

@@ -48,6 +48,33 @@ _TAGS: Final[Mapping[str, str]] = {
     "evidence": "evidence",
     "tool": "tool_calls",
 }
+_LIST: Final[Mapping[str, Any]] = {"type": "array", "items": {"type": "string"}}
+#: What the gate says, as :meth:`agentos_shared.domain.policy.records.Gated.answer` tells it.
+_DECISION: Final[Mapping[str, Any]] = {
+    "decision_id": {"type": "string", "examples": ["dec_01JDAGZ3K8R4W5T6Y7V8X9Z0AB"]},
+    "decision": {"enum": ["allow", "deny", "require_approval"]},
+    "reason_code": {"type": "string", "examples": ["external_write_requires_approval"]},
+    "reason": {"type": "string", "description": "For people; absent where it is allowed."},
+    "reason_codes": _LIST,
+    "next_steps": _LIST,
+    "determining_rules": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {
+                "rule_id": {"type": "string"},
+                "effect": {"enum": ["allow", "deny", "require_approval"]},
+                "source": {"enum": ["built_in", "file", "learned", "grant"]},
+            },
+        },
+    },
+    "obligations": {"type": "array", "items": {"type": "object"}, "examples": [[]]},
+    "action_digest": {"type": "string", "description": "Of exactly this; an approval `once` is bound to it."},
+    "policy_bundle_hash": {"type": "string"},
+    "approval_id": {"type": ["string", "null"], "description": "The approval that allows it.", "examples": [None]},
+    "zone": {"enum": ["sandbox", "supervised", "high_stakes"]},
+}
+_DECIDED: Final = "What the gate says. A command that it does not allow is not carried out."
 _STREAM_PROBLEMS: Final = (400, 401, 403, 404, 405, 406, 431, 503)
 _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "room.create": {"title": "Ops desk", "topic": "night shift"},
@@ -223,8 +250,19 @@ def _command(kind: CommandType) -> dict[str, Any]:
         "responses": {
             **({"200": _appended("It was on record already; nothing was appended.", answer)} if kind.answers else {}),
             str(kind.status): _appended("Appended.", answer),
+            **({"200": _appended(_DECIDED, _decided(answer))} if kind.gate else {}),
             **_problems(tuple(_WRITE_PROBLEMS)),
         },
+    }
+
+
+def _decided(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """A decision of the gate, with the place of its event."""
+    place = {name: schema for name, schema in answer["properties"].items() if name.startswith(("event_", "stream_"))}
+    return {
+        "type": "object",
+        "required": ["decision_id", "decision", "reason_code"],
+        "properties": {**_DECISION, **place},
     }
 
 

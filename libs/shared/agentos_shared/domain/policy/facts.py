@@ -19,6 +19,9 @@ Label = Literal["public", "internal", "restricted", "confidential", "sensitive_p
 #: What a constraint does to what it matches. It only narrows.
 Effect = Literal["deny", "require_approval", "warn"]
 
+#: Kinds of entities (``entity_type``) that decisions depend on.
+FACT_KINDS: Final = frozenset({"agent", "approval", "capability"})
+
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -143,7 +146,7 @@ class Facts:
 
     Args:
         approvals: those of the workspace that are approved, by id, the newest first.
-        agent: the agent whose principal is ``request.principal_id``. principal_known: whether that principal exists.
+        agent: the agent whose principal is ``request.principal_id``.
         capability: the one of ``request.capability_token_id``; capability_revoked: it, or one it was delegated from.
         action: what the registry says of ``request.action``.
         kill_switches: those that are engaged. kill_switch_known: False when it is not known whether one is; then what
@@ -155,7 +158,6 @@ class Facts:
     now: datetime
     approvals: Mapping[str, Approval] = field(default_factory=lambda: NOTHING)
     agent: AgentFact | None = None
-    principal_known: bool = False
     capability: Capability | None = None
     capability_revoked: bool = False
     action: ActionRule | None = None

@@ -1,0 +1,163 @@
+"""Decisions on record: ``policy.decided``, and beside it what it means for whoever asked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from agentos_shared.domain.actions import ActionName
+from agentos_shared.domain.decider import Command, CommandBody, Meta, View
+from agentos_shared.domain.envelope import Event, NewEvent, Stream, Zone
+from agentos_shared.domain.policy.decision import Decision
+from agentos_shared.domain.policy.facts import Request
+from agentos_shared.domain.rooms import Room
+from agentos_shared.domain.runs import Run
+
+Mode = Literal["enforce", "shadow"]
+Id = Annotated[str, Field(min_length=1, max_length=64)]
+
+_REFUSALS: Final = {"deny": "policy.denied", "require_approval": "policy.requires_approval"}
+
+
+class EvaluatePolicy(CommandBody):
+    """Asks whether an action is allowed. ``action`` is required; ``context`` is what it is done with.
+
+    The answer allows, denies, or asks for an approval; it reserves nothing. ``zone`` may raise the zone of the room and
+    the run, never lower it. An agent sends its ``principal_id``.
+    """
+
+    action: ActionName | None = None
+    room_id: Id | None = None
+    thread_id: Id | None = None
+    run_id: Id | None = None
+    step_id: Id | None = None
+    context: dict[str, Any] = Field(default_factory=dict)
+    principal_id: Id | None = None
+    capability_token_id: Id | None = None
+    zone: Zone | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """A wish that went through the gate.
+
+    Args:
+        mode: ``shadow`` marks refusals as not blocking; what is decided is the same.
+    """
+
+    request: Request
+    decision: Decision
+    mode: Mode = "enforce"
+
+    @property
+    def refused(self) -> bool:
+        """Whether it may not be done now."""
+        return not self.decision.allowed
+
+    def context(self) -> dict[str, Any]:
+        """What an act says of the decision that allowed it."""
+        decision = self.decision
+        told = {
+            "decision": decision.decision,
+            "reason_code": decision.reason_code,
+            "policy_bundle_hash": decision.policy_bundle_hash,
+        }
+        return told if decision.approval_id is None else {**told, "approval_id": decision.approval_id}
+
+    def answer(self) -> dict[str, Any]:
+        """What whoever asked is told."""
+        decision = self.decision
+        told: dict[str, Any] = {"decision": decision.decision, "reason_code": decision.reason_code}
+        if self.refused:
+            told["reason"] = decision.reason
+        return told | {
+            "reason_codes": list(decision.reason_codes),
+            "next_steps": list(decision.next_steps),
+            "determining_rules": [rule.told() for rule in decision.determining_rules],
+            "obligations": [dict(obligation) for obligation in decision.obligations],
+            "action_digest": decision.action_digest,
+            "policy_bundle_hash": decision.policy_bundle_hash,
+            "approval_id": decision.approval_id,
+            "zone": decision.zone,
+        }
+
+
+def evaluate(command: Command[EvaluatePolicy], view: View) -> list[NewEvent]:
+    """``policy.decided``, and ``policy.denied`` or ``policy.requires_approval``. The decision is ``command.loaded``."""
+    return recorded(command.entity_id, command.loaded, command.meta, view)
+
+
+def recorded(decision_id: str, gated: Gated, meta: Meta, view: View) -> list[NewEvent]:
+    """The events of a decision: one when it allows, two when it does not."""
+    request, decision = gated.request, gated.decision
+    blocked = gated.refused and gated.mode == "enforce"
+    about = {
+        "category": request.category,
+        "action": request.action,
+        "reason_code": decision.reason_code,
+        "reason": decision.reason,
+        "enforcement_mode": gated.mode,
+        "blocked": blocked,
+        "capability_token_id": request.capability_token_id,
+    }
+    decided = _event(
+        decision_id,
+        gated,
+        meta,
+        view,
+        "policy.decided",
+        {
+            "decision_id": decision_id,
+            "decision": decision.decision,
+            **about,
+            "reason_codes": list(decision.reason_codes),
+            "next_steps": list(decision.next_steps),
+            "determining_rules": [rule.told() for rule in decision.determining_rules],
+            "obligations": [dict(obligation) for obligation in decision.obligations],
+            "policy_bundle_hash": decision.policy_bundle_hash,
+            "action_digest": decision.action_digest,
+            "approval_id": decision.approval_id,
+            "zone": decision.zone,
+            "resource": request.resource,
+            "tool_name": request.tool_name,
+            "principal_id": request.principal_id,
+        },
+    )
+    if not gated.refused:
+        return [decided]
+    refusal = {"decision_id": decision_id, **about, "action_digest": decision.action_digest}
+    return [decided, _event(decision_id, gated, meta, view, _REFUSALS[decision.decision], refusal)]
+
+
+def evolve(state: None, event: Event) -> None:
+    """Nothing is decided on decisions."""
+    return state
+
+
+def _event(
+    decision_id: str, gated: Gated, meta: Meta, view: View, event_type: str, data: Mapping[str, Any]
+) -> NewEvent:
+    request = gated.request
+    run = view.get(Run, request.run_id) if request.run_id is not None else None
+    room = view.get(Room, request.room_id) if request.room_id is not None else None
+    return NewEvent(
+        event_type=event_type,
+        stream=Stream("room", request.room_id) if request.room_id else Stream("workspace", request.workspace_id),
+        workspace_id=request.workspace_id,
+        entity_type="decision",
+        entity_id=decision_id,
+        mission_id=run.mission_id if run is not None else room.mission_id if room is not None else None,
+        room_id=request.room_id,
+        thread_id=request.thread_id or (run.thread_id if run is not None else None),
+        run_id=request.run_id,
+        step_id=request.step_id,
+        actor=meta.actor,
+        zone=gated.decision.zone,
+        correlation_id=meta.correlation_id,
+        idempotency_key=meta.idempotency_key,
+        data=data,
+        policy_context=dict(request.context),
+        model_context={},
+        display={},
+    )
