@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from agentos_shared.domain.action_registry import Action, action_id
 from agentos_shared.domain.agents import Agent
 from agentos_shared.domain.approvals import Approval
 from agentos_shared.domain.capabilities import Capability
 from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
 from agentos_shared.domain.envelope import Event, Stream
-from agentos_shared.domain.policy.facts import FACT_KINDS, SEEDED_ACTIONS, Facts, Request
+from agentos_shared.domain.policy.facts import FACT_KINDS, SEEDED_ACTIONS, ActionRule, Facts, Request
 
 #: Events by which what decisions depend on changes, besides approvals.
 CHANGES: Final = tuple(name for name, kind in EVENT_TYPES.items() if kind in FACT_KINDS - {"approval"})
@@ -78,14 +79,33 @@ class Known:
             approvals=self._approvals_for(request),
             agent=None if agent is None else agent.fact,
             capability=capabilities.get(token_id) if token_id is not None else None,
-            action=SEEDED_ACTIONS.get(request.action),
+            capability_revoked=_revoked_above(token_id, capabilities),
+            action=self._action(request),
         )
+
+    def _action(self, request: Request) -> ActionRule | None:
+        actions: Mapping[str, Action] = self._states.get(Action, {})
+        registered = actions.get(action_id(request.workspace_id, request.action)) if actions else None
+        return SEEDED_ACTIONS.get(request.action) if registered is None else registered.rule
 
     def _approvals_for(self, request: Request) -> dict[str, Approval]:
         """Those that may cover a request, the newest first."""
         keys: tuple[_Key, ...] = (("once", request.digest), ("action", request.action), ("pattern", None))
         found = {name: approval for key in keys for name, approval in self._approvals.get(key, {}).items()}
         return dict(sorted(found.items(), reverse=True))
+
+
+def _revoked_above(token_id: str | None, capabilities: Mapping[str, Capability]) -> bool:
+    """Whether a capability that this one was delegated from was revoked, or is not known."""
+    held = capabilities.get(token_id) if token_id is not None else None
+    seen: set[str] = set()
+    while held is not None and held.parent_token_id is not None:
+        above = held.parent_token_id
+        held = capabilities.get(above)
+        if held is None or held.revoked or above in seen:
+            return True
+        seen.add(above)
+    return False
 
 
 def _key(approval: Approval) -> _Key:
