@@ -133,6 +133,7 @@ def test_what_is_wrong_with_a_request_is_told(client: httpx.Client, room: str) -
         ({"action": "x", "expires_at": "soon"}, 400, "invalid_expires_at"),
         ({"action": "x", "decide_by": after(days=31)}, 400, "invalid_decide_by"),
         ({"action": "x", "action_digest": "x"}, 400, "invalid_action_digest"),
+        ({"action": "x", "escalation": [{"after_s": 0, "notify": "a"}]}, 400, "invalid_escalation"),
         ({"action": "x", "run_id": run, "room_id": other}, 400, "run_room_mismatch"),
         ({"action": "x", "room_id": "room_none"}, 404, "room_not_found"),
         ({"action": "x", "thread_id": "th_none"}, 404, "thread_not_found"),
@@ -155,6 +156,7 @@ def test_what_is_wrong_with_a_decision_is_told(client: httpx.Client) -> None:
         ({"decision": "approve", "expires_at": after(seconds=-1)}, 400, "invalid_expires_at"),
         ({"decision": "approve", "wake_at": after(hours=1)}, 400, "invalid_wake_at"),
         ({"decision": "hold", "wake_at": after(seconds=-1)}, 400, "invalid_wake_at"),
+        ({"decision": "deny", "edited_request": {"n": 1}}, 400, "invalid_edited_request"),
         ({"decision": "approve", "expected_digest": WRONG_DIGEST}, 409, "approval_action_mismatch"),
         ({"decision": "approve", "expected_version": 7}, 409, "version_conflict"),
         ({"decision": "approve", "scope": {"type": "run", "run_id": "run_none"}}, 404, "run_not_found"),
@@ -183,6 +185,32 @@ def test_a_decision_is_final(client: httpx.Client, decision: str) -> None:
         problem = refused(client.post(f"{path}/decide", json={"decision": again}), 409, "approval_already_decided")
         assert problem["approval_status"] == row(client, path)["status"]
     refused(client.post(f"{path}/cancel", json={}), 409, "approval_already_decided")
+
+
+def test_what_is_approved_may_be_edited(client: httpx.Client) -> None:
+    made = ask(client, request={"to": "ada"})
+    path = f"/v1/approvals/{made['approval_id']}"
+    decide(client, path, "approve", edited_request={"to": "bob"})
+    found = row(client, path)
+    assert (found["request"], found["edited_request"]) == ({"to": "ada"}, {"to": "bob"})
+    refused(
+        client.post(f"{path}/consume", json={"action_digest": made["action_digest"]}), 409, "approval_action_mismatch"
+    )
+    make(client, f"{path}/consume", {"action_digest": found["action_digest"]}, 200)
+    of_a_tool = asked(client, action_digest=WRONG_DIGEST)
+    edit = {"decision": "approve", "edited_request": {"to": "bob"}}
+    refused(client.post(f"{of_a_tool}/decide", json=edit), 409, "approval_not_editable")
+
+
+def test_a_request_that_nobody_answers_is_escalated(client: httpx.Client) -> None:
+    steps = [{"after_s": 1, "notify": "badge"}, {"after_s": 2, "notify": "chat"}]
+    path = asked(client, escalation=steps)
+    assert row(client, path)["escalate_at"] is not None
+    wait_until(lambda: row(client, path)["escalations"] == 2, 10)
+    found = row(client, path)
+    assert (found["status"], found["escalate_at"]) == ("pending", None)
+    events = read(client, "/v1/events", event_type="approval.escalated")["events"]
+    assert [(event["data"]["step"], event["data"]["notify"]) for event in events] == [(1, "badge"), (2, "chat")]
 
 
 def test_agents_and_services_never_decide(client: httpx.Client) -> None:

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from agentos_api.append.draft import Draft
 from agentos_api.append.stream_cache import StreamCache, fold
 from agentos_api.append.submission import Answer, Outcome, Part, Submission
-from agentos_shared.domain import approvals, ids, principals, rooms
+from agentos_shared.domain import approvals, grants, ids, principals, rooms
 from agentos_shared.domain.approval_bodies import (
     CancelApproval,
     ConsumeApproval,
@@ -217,7 +217,7 @@ class ApprovalMachine(RuleBasedStateMachine):
     def use(self, number: int, digest: str, here: bool, actor: str) -> None:
         approval_id, model = self.one(number)
         body = ConsumeApproval(action_digest=digest, room_id=ROOM.id if here else None)
-        got = self.send(approvals.consume, body, approval_id, (approval_id,), actor)
+        got = self.send(grants.consume, body, approval_id, (approval_id,), actor)
         refusal = self.no_use(model, digest, here)
         assert got == (refusal or ["approval.consumed" if model.scope == "once" else "grant.used"])
         if refusal is None:
@@ -228,7 +228,7 @@ class ApprovalMachine(RuleBasedStateMachine):
     @rule(number=pick, actor=actors)
     def revoke(self, number: int, actor: str) -> None:
         approval_id, model = self.one(number)
-        got = self.send(approvals.revoke, RevokeGrant(), approval_id, (approval_id,), actor)
+        got = self.send(grants.revoke, RevokeGrant(), approval_id, (approval_id,), actor)
         if model.status in ("pending", "held"):
             assert got == "grant_not_found"
         elif actor != "user":

@@ -14,7 +14,7 @@ from agentos_projector.apply import Applier
 from agentos_projector.projections import PROJECTIONS
 from agentos_projector.rebuild import rebuild
 from agentos_shared.bus.consumer import Consumer, Limits
-from agentos_shared.domain import approvals, principals
+from agentos_shared.domain import approvals, grants, principals
 from agentos_shared.domain.approval_bodies import (
     CancelApproval,
     ConsumeApproval,
@@ -72,7 +72,13 @@ class History:
         match verb:
             case "create":
                 return approvals.create, CreateApproval.model_validate(
-                    {"action": "x", "action_digest": DIGEST, "scope": SCOPES[variant], "request": {"n": which}}
+                    {
+                        "action": "x",
+                        "scope": SCOPES[variant],
+                        "request": {"n": which},
+                        **({"action_digest": DIGEST} if which else {}),
+                        "escalation": [{"after_s": 3600 * hours, "notify": "n"} for hours in (2, 9)[:variant]],
+                    }
                 )
             case "supersede":
                 old = f"appr_{self.example}_{which}"
@@ -82,13 +88,15 @@ class History:
                 body: dict[str, Any] = {"decision": verb, member: later, "reason": f"r {variant}"}
                 if variant == 1:
                     body["scope"] = SCOPES[which]
+                if verb == "approve" and not which and variant:
+                    body["edited_request"] = {"m": variant}
                 return approvals.decide, DecideApproval.model_validate(body)
             case "use":
-                return approvals.consume, ConsumeApproval(action_digest=DIGEST)
+                return grants.consume, ConsumeApproval(action_digest=DIGEST)
             case "cancel":
                 return approvals.cancel, CancelApproval()
             case "revoke":
-                return approvals.revoke, RevokeGrant(reason=f"r {variant}")
+                return grants.revoke, RevokeGrant(reason=f"r {variant}")
             case _:
                 return approvals.expire, ExpireApproval()
 
@@ -127,6 +135,10 @@ def row_of(state: Approval, own: Sequence[Event]) -> dict[str, Any]:
         "wake_at": state.wake_at,
         "uses": state.uses,
         "due_at": state.due_at,
+        "action_digest": state.digest,
+        "escalate_at": state.escalate_at,
+        "escalations": state.escalated,
+        "edited_request": last.get("edited_request"),
         "decision": last.get("decision"),
         "decision_reason": last.get("reason"),
         "decided_at": decided[-1].recorded_at if decided else None,
@@ -175,7 +187,7 @@ async def differing(connection: Any, events: Sequence[Event]) -> list[str]:
         for key, expected in members.items():
             for name, value in expected.items():
                 stored = rows[key][name]
-                stored = orjson.loads(stored) if name in ("scope", "request") else stored
+                stored = orjson.loads(stored) if name in ("scope", "request", "edited_request") else stored
                 if stored != value:
                     found.append(f"{table} {key} {name}: {stored} instead of {value}")
     return found

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from agentos_api.http import problem
-from agentos_shared.domain import approvals, principals, rooms, runs
+from agentos_shared.domain import approvals, grants, principals, rooms, runs
 from agentos_shared.domain.actions import action_digest, normalised
 from agentos_shared.domain.approval_bodies import (
     CancelApproval,
@@ -98,6 +98,8 @@ def test_a_request_says_what_is_asked_and_until_when() -> None:
         "decide_by": at(hours=24),
         "action_digest": DIGEST,
         "supersedes": None,
+        "escalation": [],
+        "escalate_at": None,
     }
 
 
@@ -170,6 +172,7 @@ def test_an_unknown_word_decides_nothing(body: dict[str, Any], code: str) -> Non
         ({"expires_at": at(seconds=-1)}, "invalid_expires_at"),
         ({"decide_by": at(seconds=0)}, "invalid_decide_by"),
         ({"decide_by": at(days=31)}, "invalid_decide_by"),
+        ({"escalation": [{"after_s": 60, "notify": "a"}, {"after_s": 60, "notify": "b"}]}, "invalid_escalation"),
         ({"scope": {"type": "run"}}, "invalid_scope"),
         ({"scope": {"type": "thread"}}, "invalid_scope"),
         ({"scope": {"type": "workspace", "workspace_id": "ws_2"}}, "invalid_scope"),
@@ -191,6 +194,7 @@ def test_an_approval_tells_how_far_it_reaches() -> None:
         "reason": "fine",
         "action": "email.send",
         "action_digest": DIGEST,
+        "edited_request": None,
         "scope": {"type": "once"},
         "expires_at": at(hours=24),
         "decide_by": None,
@@ -231,7 +235,7 @@ def test_only_people_decide_and_revoke() -> None:
         refused(
             Forbidden,
             "approver_must_be_user",
-            lambda meta=meta: IN_ROOM.when(approvals.revoke, on(RevokeGrant(), meta)),  # type: ignore[misc]
+            lambda meta=meta: IN_ROOM.when(grants.revoke, on(RevokeGrant(), meta)),  # type: ignore[misc]
         )
 
 
@@ -277,6 +281,47 @@ def test_a_hold_stops_the_clock_until_it_wakes() -> None:
     assert held.when(approvals.decide, answering("approve", after=timedelta(hours=40)))
 
 
+def test_a_request_that_nobody_answers_is_escalated_step_by_step() -> None:
+    steps = [{"after_s": 300, "notify": "badge"}, {"after_s": 900, "notify": "chat"}]
+    history = PLACE.and_then(approvals.create, asking(escalation=steps))
+    assert state(history).due_at == MOMENT + timedelta(minutes=5)
+    for number, (minutes, notify, following) in enumerate([(5, "badge", at(minutes=15)), (15, "chat", None)], 1):
+        late = on(ExpireApproval(), SERVICE, after=timedelta(minutes=minutes))
+        (event,) = history.when(approvals.expire, late)
+        assert (event.event_type, event.data["step"], event.data["notify"]) == ("approval.escalated", number, notify)
+        assert (event.data["escalate_at"], event.data["decide_by"]) == (following, at(hours=24))
+        history = history.and_then(approvals.expire, late)
+        assert history.when(approvals.expire, late) == []
+    assert (state(history).status, state(history).due_at) == ("pending", MOMENT + timedelta(hours=24))
+    held = PLACE.and_then(approvals.create, asking(escalation=steps)).and_then(
+        approvals.decide, answering("hold", wake_at=at(hours=1))
+    )
+    woken = held.and_then(approvals.expire, on(ExpireApproval(), SERVICE, after=timedelta(hours=1)))
+    assert state(woken).escalate_at == MOMENT + timedelta(hours=1, minutes=5)
+    assert due_after(woken.events[-1]) == state(woken).due_at
+
+
+def test_what_is_approved_may_be_edited() -> None:
+    edited = {"to": "bob@example.org"}
+    (event,) = PENDING.when(approvals.decide, answering("approve", edited_request=edited))
+    digest = action_digest("ws_1", "email.send", BOT.actor, "room_1", None, edited)
+    assert (event.data["edited_request"], event.data["action_digest"]) == (edited, digest)
+    approved = PENDING.and_then(approvals.decide, answering("approve", edited_request=edited))
+    refused(Conflict, "approval_action_mismatch", lambda: approved.when(grants.consume, using()))
+    assert approved.when(grants.consume, using(digest))
+    refused(
+        Invalid,
+        "invalid_edited_request",
+        lambda: PENDING.when(approvals.decide, answering("deny", edited_request=edited)),
+    )
+    of_a_tool = PLACE.and_then(approvals.create, asking(action_digest="sha256:" + "7" * 64))
+    refused(
+        Conflict,
+        "approval_not_editable",
+        lambda: of_a_tool.when(approvals.decide, answering("approve", edited_request=edited)),
+    )
+
+
 def test_a_hold_without_a_time_to_wake_ends_with_the_month() -> None:
     held = PENDING.and_then(approvals.decide, answering("hold"))
     assert state(held).due_at == MOMENT + timedelta(days=30)
@@ -314,45 +359,43 @@ def test_a_new_request_may_replace_an_open_one_of_its_room() -> None:
 
 
 def test_once_is_exactly_this_action_and_one_time() -> None:
-    refused(Conflict, "approval_not_approved", lambda: PENDING.when(approvals.consume, using()))
-    refused(Conflict, "approval_action_mismatch", lambda: APPROVED.when(approvals.consume, using("sha256:" + "0" * 64)))
-    (event,) = APPROVED.when(approvals.consume, using())
+    refused(Conflict, "approval_not_approved", lambda: PENDING.when(grants.consume, using()))
+    refused(Conflict, "approval_action_mismatch", lambda: APPROVED.when(grants.consume, using("sha256:" + "0" * 64)))
+    (event,) = APPROVED.when(grants.consume, using())
     assert (event.event_type, event.data["action_digest"], event.data["use"]) == ("approval.consumed", DIGEST, 1)
-    consumed = APPROVED.and_then(approvals.consume, using())
+    consumed = APPROVED.and_then(grants.consume, using())
     assert state(consumed).status == "consumed"
-    refused(Conflict, "approval_already_consumed", lambda: consumed.when(approvals.consume, using()))
-    refused(Conflict, "grant_not_active", lambda: consumed.when(approvals.revoke, on(RevokeGrant())))
+    refused(Conflict, "approval_already_consumed", lambda: consumed.when(grants.consume, using()))
+    refused(Conflict, "grant_not_active", lambda: consumed.when(grants.revoke, on(RevokeGrant())))
 
 
 def test_what_is_not_used_in_time_lapses() -> None:
     day = timedelta(hours=24)
-    refused(Conflict, "approval_expired", lambda: APPROVED.when(approvals.consume, using(after=day)))
+    refused(Conflict, "approval_expired", lambda: APPROVED.when(grants.consume, using(after=day)))
     lapsed = APPROVED.and_then(approvals.expire, on(ExpireApproval(), SERVICE, after=day))
     assert (state(lapsed).status, lapsed.events[-1].event_type) == ("lapsed", "approval.lapsed")
-    refused(Conflict, "approval_expired", lambda: lapsed.when(approvals.consume, using()))
+    refused(Conflict, "approval_expired", lambda: lapsed.when(grants.consume, using()))
 
 
 def test_a_grant_is_counted_and_used_up() -> None:
     other = "sha256:" + "1" * 64
-    refused(Conflict, "approval_action_mismatch", lambda: IN_ROOM.when(approvals.consume, using(other)))
-    refused(
-        Conflict, "approval_action_mismatch", lambda: IN_ROOM.when(approvals.consume, using(other, room_id="room_2"))
-    )
+    refused(Conflict, "approval_action_mismatch", lambda: IN_ROOM.when(grants.consume, using(other)))
+    refused(Conflict, "approval_action_mismatch", lambda: IN_ROOM.when(grants.consume, using(other, room_id="room_2")))
     history = IN_ROOM
     for number in (1, 2):
-        (event,) = history.when(approvals.consume, using(other, room_id="room_1"))
+        (event,) = history.when(grants.consume, using(other, room_id="room_1"))
         assert (event.event_type, event.data["use"]) == ("grant.used", number)
-        history = history.and_then(approvals.consume, using(other, room_id="room_1"))
-    refused(Conflict, "grant_used_up", lambda: history.when(approvals.consume, using(other, room_id="room_1")))
+        history = history.and_then(grants.consume, using(other, room_id="room_1"))
+    refused(Conflict, "grant_used_up", lambda: history.when(grants.consume, using(other, room_id="room_1")))
     assert state(history).status == "approved"
 
 
 def test_a_grant_is_revoked_for_good() -> None:
-    refused(NotFound, "grant_not_found", lambda: PENDING.when(approvals.revoke, on(RevokeGrant())))
-    revoked = IN_ROOM.and_then(approvals.revoke, on(RevokeGrant(reason="enough")))
+    refused(NotFound, "grant_not_found", lambda: PENDING.when(grants.revoke, on(RevokeGrant())))
+    revoked = IN_ROOM.and_then(grants.revoke, on(RevokeGrant(reason="enough")))
     assert (revoked.events[-1].event_type, state(revoked).status) == ("grant.revoked", "revoked")
-    assert revoked.when(approvals.revoke, on(RevokeGrant())) == []
-    refused(Conflict, "approval_not_approved", lambda: revoked.when(approvals.consume, using(room_id="room_1")))
+    assert revoked.when(grants.revoke, on(RevokeGrant())) == []
+    refused(Conflict, "approval_not_approved", lambda: revoked.when(grants.consume, using(room_id="room_1")))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from agentos_shared.domain.actions import ActionDigest, ActionName
 from agentos_shared.domain.approval_scopes import Id, Scope
@@ -15,11 +15,21 @@ Text = Annotated[str, Field(max_length=20_000)]
 Json: TypeAlias = dict[str, Any]
 
 
+class Escalation(BaseModel):
+    """Whom to tell when a request has been pending for so long."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    after_s: int = Field(ge=1, le=30 * 86_400)
+    notify: str = Field(min_length=1, max_length=200)
+
+
 class CreateApproval(CommandBody):
     """Asks a person to allow an action. Nobody may act before the answer, and silence is a no: at ``decide_by`` (by
     default in 24 hours, ``interactive`` ones in one) the request expires. ``expires_at`` ends what the approval allows.
     Without ``scope`` it allows exactly this action, once: ``action_digest`` tells which, and is made from ``request``
-    unless it is given. ``supersedes`` names an open request of the same room that this one replaces.
+    unless it is given. ``supersedes`` names an open request of the same room that this one replaces. Of ``escalation``
+    each step becomes an ``approval.escalated`` when the request has been pending for so long.
     """
 
     action: ActionName
@@ -36,12 +46,15 @@ class CreateApproval(CommandBody):
     interactive: bool = False
     action_digest: ActionDigest | None = None
     supersedes: Id | None = None
+    escalation: list[Escalation] = Field(default_factory=list, max_length=5)
 
 
 class DecideApproval(CommandBody):
     """Answers a request: ``approve``, ``deny``, or ``hold`` for not now. Only people may. An approval or a denial is
     final. ``scope`` and ``expires_at`` replace those that were asked for. A hold stops the clock of the request until
     ``wake_at``, where that is given. ``expected_digest`` refuses to decide on anything but that action.
+    ``edited_request`` approves this in place of what was asked for: the digest is then of this, and the gate looks at
+    it when it is done.
     """
 
     decision: Decision
@@ -50,6 +63,7 @@ class DecideApproval(CommandBody):
     expires_at: Instant | None = None
     wake_at: Instant | None = None
     expected_digest: ActionDigest | None = None
+    edited_request: Json | None = None
 
     def speaker(self) -> tuple[ActorType, str]:
         """Who decides when nobody is named."""

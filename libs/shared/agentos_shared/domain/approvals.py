@@ -14,22 +14,21 @@ until it wakes. Only people decide. Time comes with each command as ``loaded``.
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any, Final, Literal
 
 from agentos_shared.domain.actions import action_digest, normalised
 from agentos_shared.domain.approval_bodies import (
     CancelApproval,
-    ConsumeApproval,
     CreateApproval,
     DecideApproval,
     ExpireApproval,
     Json,
-    RevokeGrant,
 )
 from agentos_shared.domain.approval_scopes import ONCE, Scope, Wish, covers, effective
 from agentos_shared.domain.capabilities import moment
 from agentos_shared.domain.decider import Command, Meta, View, expect_version
-from agentos_shared.domain.envelope import Event, NewEvent, Stream, Zone, timestamp
+from agentos_shared.domain.envelope import Actor, Event, NewEvent, Stream, Zone, timestamp
 from agentos_shared.domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
 from agentos_shared.domain.rooms import Room
 from agentos_shared.domain.runs import Run
@@ -66,12 +65,14 @@ class Approval:
     Args:
         scope: effective: with its target.
         remaining: what was left to decide when it was put on hold.
+        editable: whether the digest is that of the request, so that it follows when the request is edited.
+        escalation: (seconds, whom to tell) of each step that is left. escalate_at: when the next one is due.
     """
 
     workspace_id: str
     action: str
     digest: str | None
-    requester: str
+    requester: Actor
     requested_at: datetime
     room_id: str | None
     thread_id: str | None
@@ -87,15 +88,19 @@ class Approval:
     wake_at: datetime | None = None
     remaining: timedelta = timedelta(0)
     uses: int = 0
+    editable: bool = False
+    escalation: tuple[tuple[int, str], ...] = ()
+    escalate_at: datetime | None = None
+    escalated: int = 0
 
     @property
     def due_at(self) -> datetime | None:
         """When its time brings something about, by itself."""
         match self.status:
             case "pending":
-                return self.decide_by
+                return _first(self.decide_by, self.escalate_at)
             case "held":
-                return min((end for end in (self.decide_by, self.wake_at) if end is not None), default=None)
+                return _first(self.decide_by, self.wake_at)
             case "approved":
                 return self.expires_at
             case _:
@@ -117,8 +122,8 @@ def create(command: Command[CreateApproval], view: View) -> list[NewEvent]:
     """``approval.requested``, after ``approval.superseded`` of the one that it replaces.
 
     Raises:
-        Invalid: ``invalid_scope``, ``invalid_expires_at``, ``invalid_decide_by``, ``run_room_mismatch``,
-            ``run_thread_mismatch``.
+        Invalid: ``invalid_scope``, ``invalid_expires_at``, ``invalid_decide_by``, ``invalid_escalation``,
+            ``run_room_mismatch``, ``run_thread_mismatch``.
         NotFound: ``approval_not_found`` of ``supersedes``. Conflict: as :func:`decide`, of that one.
     """
     body, meta, now = command.body, command.meta, command.loaded
@@ -136,7 +141,7 @@ def create(command: Command[CreateApproval], view: View) -> list[NewEvent]:
         action,
         body.action_digest
         or action_digest(meta.workspace_id, action, meta.actor, command.room_id, body.run_id, body.request),
-        meta.actor.principal_id,
+        meta.actor,
         now,
         command.room_id,
         body.thread_id or (run.thread_id if run else None),
@@ -154,7 +159,10 @@ def create(command: Command[CreateApproval], view: View) -> list[NewEvent]:
     decide_by = _future("decide_by", body.decide_by, now)
     if decide_by is not None and decide_by > now + PENDING_MOST:
         raise _too_late("decide_by")
-    requested = _event(
+    steps = [step.after_s for step in body.escalation]
+    if any(later <= earlier for earlier, later in pairwise(steps)):
+        raise Invalid("invalid_escalation", "Each step must come after the one before it.")
+    requested = event_of(
         command.entity_id,
         approval,
         meta,
@@ -169,6 +177,8 @@ def create(command: Command[CreateApproval], view: View) -> list[NewEvent]:
             "decide_by": timestamp(decide_by or now + (PENDING_INTERACTIVE if body.interactive else PENDING)),
             "action_digest": approval.digest,
             "supersedes": body.supersedes,
+            "escalation": [step.model_dump() for step in body.escalation],
+            "escalate_at": timestamp(now + timedelta(seconds=steps[0])) if steps else None,
         },
     )
     return [*_superseded(command, view), requested]
@@ -182,7 +192,7 @@ def _superseded(command: Command[CreateApproval], view: View) -> list[NewEvent]:
     if old is None or (old.workspace_id, old.room_id) != (command.meta.workspace_id, command.room_id):
         raise NotFound("approval_not_found", "There is no such approval in this room: supersedes names none.")
     _require_open(old, command.loaded)
-    return [_event(old_id, old, command.meta, "approval.superseded", {"superseded_by": command.entity_id})]
+    return [event_of(old_id, old, command.meta, "approval.superseded", {"superseded_by": command.entity_id})]
 
 
 def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
@@ -191,10 +201,10 @@ def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
     Raises:
         NotFound: ``approval_not_found``. Forbidden: ``approver_must_be_user``.
         Conflict: ``approval_already_decided``, ``approval_expired``, ``approval_cancelled``, ``approval_superseded``,
-            ``approval_action_mismatch``.
-        Invalid: ``invalid_scope``, ``invalid_expires_at``, ``invalid_wake_at``.
+            ``approval_action_mismatch``, ``approval_not_editable``.
+        Invalid: ``invalid_scope``, ``invalid_expires_at``, ``invalid_wake_at``, ``invalid_edited_request``.
     """
-    approval = _known(command, view)
+    approval = known(command, view)
     require_person(command.meta)
     body, now = command.body, command.loaded
     _require_open(approval, now)
@@ -207,7 +217,8 @@ def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
         "decision": body.decision,
         "reason": body.reason,
         "action": approval.action,
-        "action_digest": approval.digest,
+        "action_digest": _edited(approval, body),
+        "edited_request": body.edited_request,
         "scope": scope,
     }
     if body.wake_at is not None and body.decision != "hold":
@@ -231,7 +242,27 @@ def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
             left = approval.decide_by - now
         data |= {"expires_at": _told(expires_at), "decide_by": timestamp(most), "wake_at": _told(wake_at)}
         data |= {"remaining_s": max(1, round(left.total_seconds()))}
-    return [_event(command.entity_id, approval, command.meta, "approval.decided", data)]
+    return [event_of(command.entity_id, approval, command.meta, "approval.decided", data)]
+
+
+def _edited(approval: Approval, body: DecideApproval) -> str | None:
+    """The digest of what is decided on."""
+    if body.edited_request is None:
+        return approval.digest
+    if body.decision != "approve":
+        raise Invalid("invalid_edited_request", "edited_request goes with the decision approve.")
+    if not approval.editable:
+        raise Conflict(
+            "approval_not_editable", "Its action_digest is of something else than its request: deny it and ask anew."
+        )
+    return action_digest(
+        approval.workspace_id,
+        approval.action,
+        approval.requester,
+        approval.room_id,
+        approval.run_id,
+        body.edited_request,
+    )
 
 
 def lasts(scope: Json, zone: Zone) -> timedelta:
@@ -247,90 +278,21 @@ def cancel(command: Command[CancelApproval], view: View) -> list[NewEvent]:
     Raises:
         NotFound: ``approval_not_found``. Forbidden: ``approval_of_another``. Conflict: as :func:`decide`.
     """
-    approval, meta = _known(command, view), command.meta
-    if meta.actor.type != "user" and meta.actor.principal_id != approval.requester:
+    approval, meta = known(command, view), command.meta
+    if meta.actor.type != "user" and meta.actor.principal_id != approval.requester.principal_id:
         raise Forbidden("approval_of_another", "A request is taken back by whoever made it, or by a person.")
     _require_open(approval, command.loaded)
     expect_version(command, view)
-    return [_event(command.entity_id, approval, meta, "approval.cancelled", {"reason": command.body.reason})]
-
-
-def consume(command: Command[ConsumeApproval], view: View) -> list[NewEvent]:
-    """``approval.consumed``, or ``grant.used``.
-
-    Raises:
-        NotFound: ``approval_not_found``. Conflict: as :func:`used`.
-    """
-    approval, body = _known(command, view), command.body
-    expect_version(command, view)
-    wish = Wish(
-        body.action or approval.action,
-        body.action_digest,
-        body.room_id,
-        body.thread_id,
-        body.run_id,
-        body.resource,
-        body.parameters,
-    )
-    return [used(command.entity_id, approval, wish, command.meta, command.loaded)]
-
-
-def used(approval_id: str, approval: Approval, wish: Wish, meta: Meta, now: datetime) -> NewEvent:
-    """The event that an act puts on record in its own append: ``approval.consumed``, or ``grant.used``.
-
-    Raises:
-        Conflict: ``approval_not_approved``, ``approval_already_consumed``, ``approval_expired``,
-            ``approval_action_mismatch``, ``grant_used_up``.
-    """
-    if approval.status == "consumed":
-        raise Conflict("approval_already_consumed", "This approval was for one use, which it has had.")
-    if approval.status in ("expired", "lapsed") or (approval.status == "approved" and not approval.live(now)):
-        raise Conflict(
-            "approval_expired", "The time of this approval is over; ask again.", approval_status=approval.status
-        )
-    if approval.status != "approved":
-        raise Conflict(
-            "approval_not_approved",
-            f"This approval is {approval.status}: it allows nothing.",
-            approval_status=approval.status,
-        )
-    most = approval.scope.get("max_uses")
-    if most is not None and approval.uses >= most:
-        raise Conflict("grant_used_up", f"This grant allows {most} uses, and has had them.")
-    if not covers(approval.scope, approval.action, approval.digest, wish):
-        raise Conflict("approval_action_mismatch", "This approval is of another action than the one to be done.")
-    data = {"action_digest": wish.digest, "use": approval.uses + 1}
-    kind = "approval.consumed" if approval.scope["type"] == "once" else "grant.used"
-    return _event(approval_id, approval, meta, kind, data)
-
-
-def revoke(command: Command[RevokeGrant], view: View) -> list[NewEvent]:
-    """``grant.revoked``, or nothing when it is revoked already.
-
-    Raises:
-        NotFound: ``grant_not_found``. Forbidden: ``approver_must_be_user``. Conflict: ``grant_not_active``.
-    """
-    approval = view.get(Approval, command.entity_id)
-    if approval is None or approval.status in OPEN:
-        raise NotFound("grant_not_found", "There is no such grant in this workspace.")
-    require_person(command.meta)
-    expect_version(command, view)
-    if approval.status == "revoked":
-        return []
-    if approval.status != "approved":
-        raise Conflict(
-            "grant_not_active", f"It is {approval.status}: it allows nothing.", approval_status=approval.status
-        )
-    return [_event(command.entity_id, approval, command.meta, "grant.revoked", {"reason": command.body.reason})]
+    return [event_of(command.entity_id, approval, meta, "approval.cancelled", {"reason": command.body.reason})]
 
 
 def expire(command: Command[ExpireApproval], view: View) -> list[NewEvent]:
-    """``approval.expired``, ``approval.resumed`` or ``approval.lapsed``; nothing when its time has not come.
+    """``approval.expired``, ``.resumed``, ``.escalated`` or ``.lapsed``; nothing when its time has not come.
 
     Raises:
         NotFound: ``approval_not_found``.
     """
-    approval, now = _known(command, view), command.loaded
+    approval, now = known(command, view), command.loaded
     due = approval.due_at
     if due is None or now < due:
         return []
@@ -339,10 +301,16 @@ def expire(command: Command[ExpireApproval], view: View) -> list[NewEvent]:
         kind, data = "approval.lapsed", {"expires_at": timestamp(due)}
     elif approval.decide_by is not None and now >= approval.decide_by:
         kind, data = "approval.expired", {"decide_by": timestamp(approval.decide_by)}
-    else:
+    elif approval.status == "held":
         end = min(now + approval.remaining, approval.requested_at + PENDING_MOST)
-        kind, data = "approval.resumed", {"decide_by": timestamp(end)}
-    return [_event(command.entity_id, approval, command.meta, kind, data)]
+        again = now + timedelta(seconds=approval.escalation[0][0]) if approval.escalation else None
+        kind, data = "approval.resumed", {"decide_by": timestamp(end), "escalate_at": _told(again)}
+    else:
+        (_, notify), *rest = approval.escalation
+        following = approval.requested_at + timedelta(seconds=rest[0][0]) if rest else None
+        data = {"step": approval.escalated + 1, "notify": notify, "decide_by": _told(approval.decide_by)}
+        kind, data = "approval.escalated", {**data, "escalate_at": _told(following)}
+    return [event_of(command.entity_id, approval, command.meta, kind, data)]
 
 
 def require_person(meta: Meta) -> None:
@@ -351,7 +319,8 @@ def require_person(meta: Meta) -> None:
         raise Forbidden("approver_must_be_user", "Only people decide on approvals, never agents or services.")
 
 
-def _known(command: Command[Any], view: View) -> Approval:
+def known(command: Command[Any], view: View) -> Approval:
+    """The approval of a command. Raises NotFound: ``approval_not_found``."""
     approval = view.get(Approval, command.entity_id)
     if approval is None:
         raise NotFound("approval_not_found", "There is no such approval in this workspace.")
@@ -400,7 +369,8 @@ def _told(at: datetime | None) -> str | None:
     return None if at is None else timestamp(at)
 
 
-def _event(approval_id: str, approval: Approval, meta: Meta, event_type: str, data: Json) -> NewEvent:
+def event_of(approval_id: str, approval: Approval, meta: Meta, event_type: str, data: Json) -> NewEvent:
+    """An event of an approval, where the approval is."""
     room_id = approval.room_id
     return NewEvent(
         event_type=event_type,
@@ -440,7 +410,7 @@ def evolve(state: Approval | None, event: Event) -> Approval | None:
             event.workspace_id,
             data["action"],
             data["action_digest"],
-            event.actor_principal_id,
+            Actor(event.actor_type, event.actor_id, event.actor_principal_id),
             event.recorded_at,
             event.room_id,
             event.thread_id,
@@ -452,6 +422,9 @@ def evolve(state: Approval | None, event: Event) -> Approval | None:
             scope=data["scope"],
             expires_at=_at(data["expires_at"]),
             decide_by=_at(data["decide_by"]),
+            editable=_is_of_request(event, data),
+            escalation=tuple((step["after_s"], step["notify"]) for step in data["escalation"]),
+            escalate_at=_at(data["escalate_at"]),
         )
     if state is None:
         return None
@@ -463,14 +436,20 @@ def evolve(state: Approval | None, event: Event) -> Approval | None:
             return replace(
                 state,
                 status=_STATUS_OF[data["decision"]],
+                digest=data["action_digest"],
                 scope=data["scope"],
                 expires_at=_at(data["expires_at"]),
                 decide_by=_at(data["decide_by"]),
                 wake_at=_at(data["wake_at"]),
                 remaining=timedelta(seconds=data["remaining_s"] or 0),
+                escalate_at=None,
             )
         case "approval.resumed":
-            return replace(state, status="pending", decide_by=_at(data["decide_by"]), wake_at=None)
+            end, again = _at(data["decide_by"]), _at(data["escalate_at"])
+            return replace(state, status="pending", decide_by=end, wake_at=None, escalate_at=again)
+        case "approval.escalated":
+            again, rest = _at(data["escalate_at"]), state.escalation[1:]
+            return replace(state, escalation=rest, escalate_at=again, escalated=data["step"])
         case "grant.used":
             return replace(state, uses=data["use"])
         case _:
@@ -481,11 +460,22 @@ def due_after(event: Event) -> datetime | None:
     """When time will bring about the next thing by itself, as an event leaves it (``grant.used`` leaves it alone)."""
     data = event.data
     ends: tuple[str, ...] = ()
-    if event.event_type in ("approval.requested", "approval.resumed"):
-        ends = ("decide_by",)
+    if event.event_type in ("approval.requested", "approval.resumed", "approval.escalated"):
+        ends = ("decide_by", "escalate_at")
     elif event.event_type == "approval.decided":
         ends = {"approve": ("expires_at",), "hold": ("decide_by", "wake_at")}.get(data["decision"], ())
-    return min((at for at in (_at(data[end]) for end in ends) if at is not None), default=None)
+    return _first(*(_at(data[end]) for end in ends))
+
+
+def _first(*times: datetime | None) -> datetime | None:
+    return min((at for at in times if at is not None), default=None)
+
+
+def _is_of_request(event: Event, data: Json) -> bool:
+    actor = Actor(event.actor_type, event.actor_id, event.actor_principal_id)
+    place = event.room_id, event.run_id
+    own = action_digest(event.workspace_id, data["action"], actor, *place, data["request"])
+    return bool(own == data["action_digest"])
 
 
 def _at(text: str | None) -> datetime | None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from agentos_api.append.locator import Location
 from agentos_api.command_type import CommandType, Reader, Reference
-from agentos_shared.domain import approval_bodies, approvals, ids
+from agentos_shared.domain import approval_bodies, approvals, grants, ids
 from agentos_shared.domain.approval_bodies import CreateApproval, DecideApproval
 from agentos_shared.domain.approvals import Approval
 from agentos_shared.domain.decider import Command, View
@@ -93,7 +93,7 @@ CONTROL: Final = (
         name="approval.consume",
         path="/v1/approvals/{approval_id}/consume",
         body=approval_bodies.ConsumeApproval,
-        decide=approvals.consume,
+        decide=grants.consume,
         parent="approval",
         load=_now,
         extra=_status,
@@ -103,7 +103,7 @@ CONTROL: Final = (
         name="grant.revoke",
         path="/v1/grants/{approval_id}/revoke",
         body=approval_bodies.RevokeGrant,
-        decide=approvals.revoke,
+        decide=grants.revoke,
         parent="approval",
         unknown="grant_not_found",
         load=_now,

@@ -54,6 +54,9 @@ class Approval(BaseModel):
     uses: int = Field(examples=[0])
     ended_at: str | None = Field(examples=[None])
     superseded_by: str | None = Field(examples=[None])
+    edited_request: dict[str, Any] | None = Field(description="What was approved in place of it.", examples=[None])
+    escalate_at: str | None = Field(description="When the next step of the escalation comes.", examples=[None])
+    escalations: int = Field(examples=[0])
 
 
 LISTING: Final = Listing(
@@ -62,7 +65,7 @@ LISTING: Final = Listing(
     key="approval_id",
     time="updated_at",
     columns=tuple(Approval.model_fields),
-    documents=("request", "context", "scope"),
+    documents=("request", "context", "scope", "edited_request"),
     filters=("room_id", "status"),
     workspace_first=("status",),
 )

@@ -12,6 +12,7 @@ APPROVALS: Final = load(
         "changed": {
             "approval.decided",
             "approval.resumed",
+            "approval.escalated",
             "approval.expired",
             "approval.cancelled",
             "approval.superseded",

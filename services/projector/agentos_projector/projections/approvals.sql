@@ -31,6 +31,9 @@ create table {table} (
     uses              int         not null,
     ended_at          timestamptz,
     superseded_by     text,
+    edited_request    jsonb       not null,
+    escalate_at       timestamptz,
+    escalations       int         not null,
     due_at            timestamptz,
     entity_version    int         not null,
     stream_seq        bigint      not null,
@@ -51,14 +54,17 @@ create index {table}_due on {table} (due_at) where due_at is not null
 insert into {table} (
     approval_id, workspace_id, room_id, thread_id, run_id, step_id, action, status, title, request, context, scope,
     expires_at, requested_by_type, requested_by_id, requested_at, correlation_id, created_at, updated_at, zone,
-    action_digest, decide_by, uses, due_at, entity_version, stream_seq, last_event_id
+    action_digest, decide_by, uses, edited_request, escalate_at, escalations, due_at, entity_version, stream_seq,
+    last_event_id
 )
 select
     e.entity_id, e.workspace_id, e.room_id, e.thread_id, e.run_id, e.step_id, e.data ->> 'action', 'pending',
     e.data ->> 'title', e.data -> 'request', e.data -> 'context', e.data -> 'scope',
     (e.data ->> 'expires_at')::timestamptz, e.actor_type, e.actor_id, e.recorded_at, e.correlation_id, e.recorded_at,
     e.recorded_at, e.zone, e.data ->> 'action_digest', (e.data ->> 'decide_by')::timestamptz, 0,
-    (e.data ->> 'decide_by')::timestamptz, e.entity_version, e.stream_seq, e.event_id
+    'null'::jsonb, (e.data ->> 'escalate_at')::timestamptz, 0,
+    least((e.data ->> 'decide_by')::timestamptz, (e.data ->> 'escalate_at')::timestamptz), e.entity_version,
+    e.stream_seq, e.event_id
 from {events}
 where e.event_type = 'approval.requested'
 
@@ -67,6 +73,8 @@ where e.event_type = 'approval.requested'
 update {table} as a set
     status = coalesce(c.status, a.status),
     scope = coalesce(d.scope, a.scope),
+    action_digest = coalesce(d.action_digest, a.action_digest),
+    edited_request = coalesce(d.edited_request, a.edited_request),
     expires_at = case when d.entity_id is null then a.expires_at else d.expires_at end,
     decided_by_type = coalesce(d.actor_type, a.decided_by_type),
     decided_by_id = coalesce(d.actor_id, a.decided_by_id),
@@ -75,12 +83,15 @@ update {table} as a set
     decision_reason = case when d.entity_id is null then a.decision_reason else d.reason end,
     decide_by = case when t.entity_id is null then a.decide_by else t.decide_by end,
     wake_at = case when t.entity_id is null then a.wake_at else t.wake_at end,
+    escalate_at = case when t.entity_id is null then a.escalate_at else t.escalate_at end,
+    escalations = a.escalations + c.escalations,
     uses = a.uses + c.uses,
     ended_at = coalesce(c.ended_at, a.ended_at),
     superseded_by = coalesce(c.superseded_by, a.superseded_by),
     due_at = case coalesce(c.status, a.status)
         when 'approved' then case when d.entity_id is null then a.expires_at else d.expires_at end
-        when 'pending' then case when t.entity_id is null then a.decide_by else t.decide_by end
+        when 'pending' then
+            case when t.entity_id is null then least(a.decide_by, a.escalate_at) else least(t.decide_by, t.escalate_at) end
         when 'held' then case when t.entity_id is null then least(a.decide_by, a.wake_at) else least(t.decide_by, t.wake_at) end
     end,
     updated_at = c.updated_at,
@@ -92,6 +103,7 @@ from (
         s.entity_id,
         (array_agg(s.status order by s.stream_seq desc) filter (where s.status is not null))[1] as status,
         count(*) filter (where s.event_type in ('approval.consumed', 'grant.used')) as uses,
+        count(*) filter (where s.event_type = 'approval.escalated') as escalations,
         max(s.recorded_at) filter (
             where s.status in ('expired', 'cancelled', 'superseded', 'consumed', 'lapsed', 'revoked', 'denied')
         ) as ended_at,
@@ -110,6 +122,7 @@ from (
                 when 'approval.resumed' then 'pending'
                 when 'grant.revoked' then 'revoked'
                 when 'grant.used' then null
+                when 'approval.escalated' then null
                 else substr(e.event_type, length('approval.') + 1)
             end as status
         from {events}
@@ -120,16 +133,19 @@ from (
 left join (
     select distinct on (e.entity_id)
         e.entity_id, e.actor_type, e.actor_id, e.recorded_at, e.data ->> 'decision' as decision,
-        e.data ->> 'reason' as reason, e.data -> 'scope' as scope, (e.data ->> 'expires_at')::timestamptz as expires_at
+        e.data ->> 'reason' as reason, e.data -> 'scope' as scope, (e.data ->> 'expires_at')::timestamptz as expires_at,
+        e.data ->> 'action_digest' as action_digest,
+        case jsonb_typeof(e.data -> 'edited_request') when 'object' then e.data -> 'edited_request' end as edited_request
     from {events}
     where e.event_type = 'approval.decided'
     order by e.entity_id, e.stream_seq desc
 ) d on d.entity_id = c.entity_id
 left join (
     select distinct on (e.entity_id)
-        e.entity_id, (e.data ->> 'decide_by')::timestamptz as decide_by, (e.data ->> 'wake_at')::timestamptz as wake_at
+        e.entity_id, (e.data ->> 'decide_by')::timestamptz as decide_by, (e.data ->> 'wake_at')::timestamptz as wake_at,
+        (e.data ->> 'escalate_at')::timestamptz as escalate_at
     from {events}
-    where e.event_type in ('approval.decided', 'approval.resumed')
+    where e.event_type in ('approval.decided', 'approval.resumed', 'approval.escalated')
     order by e.entity_id, e.stream_seq desc
 ) t on t.entity_id = c.entity_id
 where a.approval_id = c.entity_id
