@@ -8,7 +8,13 @@ from typing import Final
 
 from agentos_runtime import binaries, processes
 from agentos_runtime.datadir import write_private
-from agentos_shared.contracts.subjects import EVENTS_STREAM, EVENTS_SUBJECTS, PING_RUNS, PROJECTOR_DURABLE
+from agentos_shared.contracts.subjects import (
+    EVENTS_STREAM,
+    EVENTS_SUBJECTS,
+    PING_RUNS,
+    PROJECTOR_DURABLE,
+    claims_of,
+)
 
 HOST: Final = "127.0.0.1"
 SUPERVISOR: Final = "supervisor"
@@ -82,7 +88,7 @@ USERS: Final[Mapping[str, Permissions]] = {
     ),
     # It learns from pings which streams to read, and keeps nothing in JetStream.
     ENGINE: Permissions(
-        publish=("agentos.svc.engine.>",),
+        publish=("agentos.svc.engine.>", claims_of("*")),
         subscribe=("agentos.rpc.engine.>", PING_RUNS),
     ),
     # It answers, and asks the store.

@@ -6,17 +6,17 @@ answer comes back the same way.
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import nats.errors
 import orjson
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from pydantic import BaseModel, Field
 
 from agentos_api.append.idempotency import KeyGate, checked
 from agentos_api.append.submission import Answer, RequestKey
+from agentos_api.claim_line import ClaimLine, away
 from agentos_api.commands import Caller, Commands
 from agentos_api.http import problem
 from agentos_api.http.access import Access
@@ -29,7 +29,7 @@ from agentos_shared.domain.engine_checks import VerifiedEngine, missing_token
 from agentos_shared.domain.envelope import Actor
 from agentos_shared.domain.errors import DomainError, Invalid, TryLater
 
-#: What an answer may take besides the time that a claim may wait for a run.
+#: What an answer to a heartbeat may take.
 ANSWER_S: Final = 15.0
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -132,11 +132,19 @@ class LeaseDesk:
         self._access = access
         self._commands = commands
         self._gate = KeyGate(keeps=lambda answer: not answer.body.startswith(_NOTHING))
-        self._draining = asyncio.Event()
+        self._line = ClaimLine(client)
+
+    async def start(self) -> None:
+        """Begin to take claims. Idempotent."""
+        await self._line.start()
+
+    async def stop(self) -> None:
+        """Idempotent."""
+        await self._line.stop()
 
     def drain(self) -> None:
         """This process stops: claims that wait are told to ask again, so that nobody waits for them."""
-        self._draining.set()
+        self._line.drain()
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -197,11 +205,11 @@ class LeaseDesk:
             },
         }
         if key is None:
-            return await self._ask(subjects.ENGINE_CLAIM, question, body.wait_s, caller.instance)
+            return _answer(await self._line.ask(question, body.wait_s), caller.instance)
         question["key"] = {"idempotency_key": key.key, "scope": key.scope, "fingerprint": key.fingerprint.hex()}
 
         async def ask() -> Answer:
-            return await self._ask(subjects.ENGINE_CLAIM, question, body.wait_s, caller.instance)
+            return _answer(await self._line.ask(question, body.wait_s), caller.instance)
 
         return await self._gate.run(key, ask)
 
@@ -212,7 +220,7 @@ class LeaseDesk:
         room_id = location.stream.id if location.stream.type == "room" else None
         await self._engine(asked, engines.HEARTBEAT, room_id)
         question = {"workspace_id": caller.workspace_id, "run_id": run_id, "claim_token": _token(asked.body)}
-        return await self._ask(subjects.ENGINE_HEARTBEAT, question, 0, caller.instance)
+        return await self._ask(subjects.ENGINE_HEARTBEAT, question, caller.instance)
 
     async def release(self, asked: Asked) -> Answer:
         """``POST /v1/runs/{run_id}/lease/release``: an ordinary append, which the engine service learns of like any."""
@@ -237,33 +245,25 @@ class LeaseDesk:
             asked.identity, workspace_id, body.engine_id, body.engine_token, action, room_id
         )
 
-    async def _ask(self, subject: str, question: Mapping[str, Any], wait_s: float, instance: str) -> Answer:
+    async def _ask(self, subject: str, question: Mapping[str, Any], instance: str) -> Answer:
         """Raises TryLater: ``engine_unavailable`` when nobody answers."""
         if not self._client.is_connected:
-            raise _away()
+            raise away()
         try:
-            asking = self._client.request(subject, orjson.dumps(question), timeout=wait_s + ANSWER_S)
-            reply = await (self._unless_draining(asking) if wait_s else asking)
+            reply = await self._client.request(subject, orjson.dumps(question), timeout=ANSWER_S)
             answer = orjson.loads(reply.data)
         except (nats.errors.Error, TimeoutError, asyncio.InvalidStateError, orjson.JSONDecodeError) as error:
-            raise _away() from error
-        if answer["status"] == 503:
-            raise TryLater(answer["error"], answer["detail"])
-        if answer["status"] >= 400:
-            return problem.answer(_refusal(answer), instance)
-        return Answer(answer["status"], orjson.dumps(answer["body"]), replayed=answer.get("replayed", False))
+            raise away() from error
+        return _answer(answer, instance)
 
-    async def _unless_draining(self, asking: Coroutine[Any, Any, Msg]) -> Msg:
-        """Raises TryLater: ``draining``. What is granted after all is answered to the same key again."""
-        task, draining = asyncio.ensure_future(asking), asyncio.ensure_future(self._draining.wait())
-        try:
-            await asyncio.wait((task, draining), return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise TryLater("draining", "This process stops; ask again.")
-            return task.result()
-        finally:
-            task.cancel()
-            draining.cancel()
+
+def _answer(answer: Mapping[str, Any], instance: str) -> Answer:
+    """What the engine service said, for whoever asked. Raises TryLater."""
+    if answer["status"] == 503:
+        raise TryLater(answer["error"], answer["detail"])
+    if answer["status"] >= 400:
+        return problem.answer(_refusal(answer), instance)
+    return Answer(answer["status"], orjson.dumps(answer["body"]), replayed=answer.get("replayed", False))
 
 
 _NOTHING: Final = b'{"claimed":false'
@@ -299,7 +299,3 @@ def _refusal(answer: Mapping[str, Any]) -> DomainError:
     error = DomainError(answer["error"], answer["detail"], **extra)
     error.status = answer["status"]
     return error
-
-
-def _away() -> TryLater:
-    return TryLater("engine_unavailable", "The engine service cannot be reached now; try again.")

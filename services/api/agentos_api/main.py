@@ -105,7 +105,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     await projected.subscribe(nats)
     calls = (*desk.calls, Ingest(access, commands).call, Batches(commands).call)
     answering = (NatsCommands(nats, commands, access, calls), ServiceCommands(nats, commands, registry))
-    parts = lifecycle.Parts(relay, hub, registry, decisions, *answering)
+    parts = lifecycle.Parts(relay, hub, registry, decisions, desk, *answering)
     await parts.start()
     server = _Server(
         uvicorn.Config(

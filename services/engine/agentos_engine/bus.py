@@ -1,6 +1,7 @@
 """The engine's side of NATS: questions it answers, hints it takes, commands that it gives to the API."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -35,6 +36,10 @@ def problem(status: int, code: str, detail: str) -> dict[str, Any]:
     return {"status": status, "error": code, "detail": detail}
 
 
+BUSY: Final = problem(503, "engine_busy", "Too many questions wait; try again.")
+BROKEN: Final = problem(500, "internal_error", "Something went wrong in the engine service; its log has more.")
+
+
 class EngineBus:
     """One connection. What it is subscribed to survives reconnects."""
 
@@ -43,6 +48,8 @@ class EngineBus:
         self._rng = rng
         self._client = Client()
         self._running: set[asyncio.Task[None]] = set()
+        self._answers: dict[str, list[bytes]] = {}
+        self._telling: asyncio.Task[None] | None = None
         self._told = self._taken = 0
         self._taking = asyncio.Condition()
 
@@ -69,7 +76,7 @@ class EngineBus:
             if not message.reply:
                 return
             if len(self._running) >= MAX_RUNNING:
-                await message.respond(orjson.dumps(problem(503, "engine_busy", "Too many claims wait; try again.")))
+                await message.respond(orjson.dumps(BUSY))
                 return
             task = asyncio.create_task(self._reply(message, handler))
             self._running.add(task)
@@ -77,12 +84,53 @@ class EngineBus:
 
         await self._client.subscribe(subject, queue=subjects.ENGINE_QUEUE, cb=on_message)
 
+    async def take_claims(self, handler: Handler) -> None:
+        """Take messages with many claims, and answer each claim by itself, once there is an answer to it."""
+
+        async def on_message(message: Msg) -> None:
+            asked = orjson.loads(message.data)
+            await message.respond(b"{}")
+            for question in asked["claims"]:
+                if len(self._running) >= MAX_RUNNING:
+                    self._tell(asked["reply_to"], question["number"], BUSY)
+                    continue
+                task = asyncio.create_task(self._claim(asked["reply_to"], question, handler))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+
+        await self._client.subscribe(subjects.ENGINE_CLAIM, queue=subjects.ENGINE_QUEUE, cb=on_message)
+
+    async def _claim(self, reply_to: str, question: dict[str, Any], handler: Handler) -> None:
+        try:
+            answer = await handler(question)
+        except Exception:
+            log.exception("claim_failed")
+            answer = BROKEN
+        self._tell(reply_to, question["number"], answer)
+
+    def _tell(self, reply_to: str, number: int, answer: Mapping[str, Any]) -> None:
+        """Answer a claim, together with those that are answered in this same turn of the loop."""
+        self._answers.setdefault(reply_to, []).append(b"[%d,%b]" % (number, orjson.dumps(answer)))
+        if self._telling is None:
+            self._telling = asyncio.create_task(self._tell_all())
+
+    async def _tell_all(self) -> None:
+        try:
+            await asyncio.sleep(0)  # noqa: TID251 - no time passes
+            while self._answers:
+                reply_to, answers = self._answers.popitem()
+                for body in _messages(b"answers", answers):
+                    with contextlib.suppress(nats.errors.Error, OSError):  # who asked finds out by its own clock
+                        await self._client.publish(reply_to, body)
+        finally:
+            self._telling = None
+
     async def _reply(self, message: Msg, handler: Handler) -> None:
         try:
             answer = await handler(orjson.loads(message.data) if message.data else {})
         except Exception:
             log.exception("question_failed", subject=message.subject)
-            answer = problem(500, "internal_error", "Something went wrong in the engine service; its log has more.")
+            answer = BROKEN
         await self._client.publish(message.reply, orjson.dumps(answer))
 
     async def follow(self, on_hints: OnHints) -> None:
@@ -121,7 +169,8 @@ class EngineBus:
             Unanswered: of some it is not known what became of them. All commands of this service may be repeated.
         """
         subject = subjects.service_command("engine", noun, verb)
-        parts = await asyncio.gather(*(self._ask(subject, part) for part in _messages(commands)))
+        bodies = _messages(b"commands", [orjson.dumps(command) for command in commands])
+        parts = await asyncio.gather(*(self._ask(subject, body) for body in bodies))
         return [result for part in parts for result in part]
 
     async def _ask(self, subject: str, body: bytes) -> list[dict[str, Any]]:
@@ -156,27 +205,28 @@ class EngineBus:
         """Answer what is being answered for a moment, then leave."""
         if self._client.is_connected and self._running:
             await asyncio.wait(self._running, timeout=1)
+        if self._telling is not None:
+            await asyncio.wait([self._telling], timeout=1)
         for task in self._running:
             task.cancel()
         await self._client.close()
 
 
-def _messages(commands: Sequence[Mapping[str, Any]]) -> list[bytes]:
-    """Bodies of messages that hold these commands, each small enough."""
+def _messages(name: bytes, members: Sequence[bytes]) -> list[bytes]:
+    """Objects with one list, each small enough for a message; the lists together are ``members``."""
     bodies: list[bytes] = []
     part: list[bytes] = []
     size = 0
-    for command in commands:
-        encoded = orjson.dumps(command)
-        if part and size + len(encoded) > MAX_BYTES:
-            bodies.append(_body(part))
+    for member in members:
+        if part and size + len(member) > MAX_BYTES:
+            bodies.append(_body(name, part))
             part, size = [], 0
-        part.append(encoded)
-        size += len(encoded) + 1
+        part.append(member)
+        size += len(member) + 1
     if part:
-        bodies.append(_body(part))
+        bodies.append(_body(name, part))
     return bodies
 
 
-def _body(commands: Sequence[bytes]) -> bytes:
-    return b'{"commands":[' + b",".join(commands) + b"]}"
+def _body(name: bytes, members: Sequence[bytes]) -> bytes:
+    return b'{"%b":[%b]}' % (name, b",".join(members))

@@ -3,8 +3,8 @@
 The wishes are rows, written in the transaction that learnt of the end, so that none is forgotten. Doing one twice does
 nothing: evidence exists once per run, an incident once per key.
 
-Nobody waits for them, so they give way: while claims are granted by the hundred, only a few are done at a time, until the
-oldest has waited for :data:`LATEST_S`.
+Nobody waits for them, so they give way: while claims are granted by the hundred, only a few are done at a time, until
+the oldest has waited long enough (:data:`LATEST_S`).
 """
 
 import asyncio

@@ -138,7 +138,7 @@ class Engine:
             return {"ok": report.ok, "detail": report.detail}
 
         await self._bus.connect(consumer.wake)
-        await self._bus.answer(subjects.ENGINE_CLAIM, self._claims.claim)
+        await self._bus.take_claims(self._claims.claim)
         await self._bus.answer(subjects.ENGINE_HEARTBEAT, leases.heartbeat)
         await self._bus.answer(subjects.health(NAME), on_health)
         await self._bus.follow(on_hints)

@@ -20,8 +20,8 @@ PROJECTOR_QUEUE: Final = "projector"
 COMMANDS: Final = "agentos.cmd.>"
 COMMANDS_QUEUE: Final = "api"
 
-#: Commands of services: ``agentos.svc.<service>.<noun>.<verb>``. The subject is the identity, since only a service's own
-#: NATS user may publish below its name.
+#: Commands of services: ``agentos.svc.<service>.<noun>.<verb>``. The subject is the identity, since only the service's
+#: own NATS user may publish below its name.
 SERVICE_COMMANDS: Final = "agentos.svc.*.*.*"
 
 ENGINE_QUEUE: Final = "engine"
@@ -89,6 +89,11 @@ def command(workspace_id: str, noun: str, verb: str) -> str:
 def service_command(service: str, noun: str, verb: str) -> str:
     """Subject of a service's command to the API: ``agentos.svc.<service>.<noun>.<verb>``."""
     return f"agentos.svc.{service}.{noun}.{verb}"
+
+
+def claims_of(process: str) -> str:
+    """Subject on which one API process gets the answers to its claims."""
+    return f"agentos.rpc.api.{process}.claims"
 
 
 def health(service: str) -> str:
