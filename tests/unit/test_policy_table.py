@@ -48,9 +48,14 @@ CODES: Final[Mapping[str, tuple[str, str]]] = {
 # What there is, from left to right:
 # - approvals of the action: none; for this room, another room, the workspace, this run, another run, this thread, once
 #   and for exactly this, once and for something else, over, denied, used up, for a pattern, of another workspace;
-# - kill switches: external_write, the same with an approval for the workspace, workspace, this room, another room, tool;
+# - kill switches: external_write, the same with an approval for the workspace, workspace, this room, another one, a tool;
 # - quarantine of whoever asks; the same with an approval for the workspace.
-SITUATIONS: Final = ["none", "room", "other_room", "workspace", "run", "other_run", "thread", "once", "other_once", "over", "denied", "used", "pattern", "foreign", "external", "external+workspace", "all", "room_stopped", "other_room_stopped", "tool_stopped", "quarantine", "quarantine+workspace"]
+SITUATIONS: Final = (
+    *("none", "room", "other_room", "workspace", "run", "other_run", "thread"),
+    *("once", "other_once", "over", "denied", "used", "pattern", "foreign"),
+    *("external", "external+workspace", "all", "room_stopped", "other_room_stopped", "tool_stopped"),
+    *("quarantine", "quarantine+workspace"),
+)
 # fmt: off
 TABLE: Final = (
     ("external.write egress:external.write", ZONES,                     "X G X G G X G G X X X X G X K K K K X X Q Q"),
