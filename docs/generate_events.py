@@ -270,6 +270,8 @@ EXAMPLES += (
     Example("agent.unquarantine", {}),
     Example("action.register", {**_INVOICE, "undo_action": "invoice.cancel", "idempotency_key": "x-request-id"}),
     Example("action.record_drill", {**_DRILL, "undo_succeeded": True, "read_back_matched": True}),
+    Example("kill_switch.change", {"action": "engage", "reason": "letters to the wrong people"}, loaded=False),
+    Example("kill_switch.change", {"action": "release", "reason": "the list is right again"}, loaded=False),
     Example("capability.grant", _GRANT, loaded=Ancestry(MOMENT)),
     Example(
         "capability.grant",

@@ -28,11 +28,13 @@ class Reader:
         pool: the event store.
         blobs: contents that are kept beside the store.
         ended_runs: events of runs that have ended, by run.
+        external_write_stopped: whether the environment engages that kill switch.
     """
 
     pool: "asyncpg.Pool[asyncpg.Record]"
     blobs: Blobs
     ended_runs: Together[str, list[RunEvent]]
+    external_write_stopped: bool = False
 
 
 #: A wish for the gate, and the zone that the caller named.

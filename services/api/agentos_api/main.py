@@ -87,7 +87,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     disk = DiskWatch(settings.disk_path, int(settings.disk_low_mb * 1024 * 1024))
     blobs = Blobs(settings.blob_dir)
     gatekeeper = Gatekeeper(nats, settings.policy_enforcement_mode)
-    reader = Reader(pool, blobs, _ended_runs(pool))
+    reader = Reader(pool, blobs, _ended_runs(pool), settings.kill_switch_external_write)
     commands = Commands(appender, locator, COMMAND_TYPES, disk.require_space, reader, gatekeeper)
     registry = Registry(pool, nats)
     access = Access(settings, _local_token(settings), registry)

@@ -23,6 +23,13 @@ class ApiSettings(ServiceSettings):
     disk_path: Annotated[Path | None, Field(description="directory of the stores, whose free space is watched")] = None
     disk_low_mb: Annotated[float, Field(ge=0, description="free MiB below which only reads are served")] = 512
     blob_dir: Annotated[Path | None, Field(description="directory of contents too large for an event")] = None
+    kill_switch_external_write: Annotated[
+        bool,
+        Field(
+            validation_alias="POLICY_KILL_SWITCH_EXTERNAL_WRITE",
+            description="1 stops whatever leaves this machine, and no call releases it",
+        ),
+    ] = False
     policy_enforcement_mode: Annotated[
         Literal["enforce", "shadow"],
         Field(

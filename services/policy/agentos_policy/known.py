@@ -10,6 +10,7 @@ from agentos_shared.domain.approvals import Approval
 from agentos_shared.domain.capabilities import Capability
 from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
 from agentos_shared.domain.envelope import Event, Stream
+from agentos_shared.domain.kill_switches import KillSwitches
 from agentos_shared.domain.policy.facts import FACT_KINDS, SEEDED_ACTIONS, ActionRule, Facts, Request
 
 #: Events by which what decisions depend on changes, besides approvals.
@@ -72,6 +73,7 @@ class Known:
     def facts(self, request: Request, now: datetime) -> Facts:
         """What a request is decided on."""
         capabilities: Mapping[str, Capability] = self._states.get(Capability, {})
+        switches: Mapping[str, KillSwitches] = self._states.get(KillSwitches, {})
         token_id = request.capability_token_id
         agent = None if request.principal_id is None else self._agents.get(request.principal_id)
         return Facts(
@@ -81,6 +83,7 @@ class Known:
             capability=capabilities.get(token_id) if token_id is not None else None,
             capability_revoked=_revoked_above(token_id, capabilities),
             action=self._action(request),
+            kill_switches=tuple(switch for state in switches.values() for switch in state.facts),
         )
 
     def _action(self, request: Request) -> ActionRule | None:

@@ -30,6 +30,7 @@ DECISION: Final = "dec_"
 ENGINE: Final = "eng_"
 AGENT: Final = "agt_"
 ACTION: Final = "actn_"
+KILL_SWITCH: Final = "kill_"
 ENGINE_TOKEN: Final = "engtok_"  # noqa: S105 - the prefix, not a token
 
 _POOL_BYTES: Final = 4096

@@ -6,8 +6,8 @@ from typing import Any, Final, TypeVar
 
 from agentos_api.append.locator import Location
 from agentos_api.append.stream_cache import fold
-from agentos_api.command_type import CommandType, Reader
-from agentos_shared.domain import action_registry, agents, delegations, engines, ids
+from agentos_api.command_type import CommandType, Reader, Reference
+from agentos_shared.domain import action_registry, agents, delegations, engines, ids, kill_switches
 from agentos_shared.domain.action_registry import Action, RecordDrill, RegisterAction
 from agentos_shared.domain.agents import Agent
 from agentos_shared.domain.capabilities import Capability
@@ -15,6 +15,7 @@ from agentos_shared.domain.decider import Command, View
 from agentos_shared.domain.delegations import Ancestry, GrantCapability
 from agentos_shared.domain.engines import Engine
 from agentos_shared.domain.envelope import Event, timestamp
+from agentos_shared.domain.kill_switches import KillSwitches, SetKillSwitch
 from agentos_shared.domain.principals import Principal
 from agentos_shared.host.lifecycle import CLOCK
 from agentos_shared.store.reader import Connection, read_entities
@@ -105,6 +106,27 @@ def _action(command: Command[Any], _events: Sequence[Event], view: View) -> Mapp
     return {} if action is None else {"action_type": action.action_type, "undo_verified": action.undo_verified}
 
 
+def _switches_of(workspace_id: str, _body: SetKillSwitch) -> str:
+    return kill_switches.switches_id(workspace_id)
+
+
+def _stopped(body: SetKillSwitch) -> tuple[Reference, ...]:
+    """What a switch is engaged for must be there, or it stops nothing. Agents may act without being registered."""
+    registered = body.scope == "room" or (body.scope == "agent" and (body.target or "").startswith(ids.AGENT))
+    return ((body.scope, body.target),) if registered and body.action == "engage" and body.target else ()
+
+
+async def _forced(reader: Reader, _location: Location, _body: Any) -> bool:
+    return reader.external_write_stopped
+
+
+def _switches(command: Command[Any], _events: Sequence[Event], view: View) -> Mapping[str, Any]:
+    state = view.get(KillSwitches, command.entity_id)
+    facts = () if state is None else state.facts
+    told = [{"scope": switch.scope, "target": switch.target, "reason": switch.reason} for switch in facts]
+    return {"engaged": bool(told) or command.loaded, "switches": told}
+
+
 AGENTS: Final = (
     CommandType(
         name="agent.register",
@@ -163,5 +185,16 @@ AGENTS: Final = (
         decide=action_registry.drill,
         entity=_action_of,
         extra=_action,
+    ),
+    CommandType(
+        name="kill_switch.change",
+        path="/v1/policy/kill-switch",
+        body=SetKillSwitch,
+        decide=kill_switches.change,
+        entity=_switches_of,
+        refs=_stopped,
+        load=_forced,
+        extra=_switches,
+        status=200,
     ),
 )

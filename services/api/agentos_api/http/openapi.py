@@ -44,6 +44,7 @@ _SECURITY: Final[Mapping[str, Any]] = {
 #: Tags of nouns whose plural takes more than an s.
 _TAGS: Final[Mapping[str, str]] = {
     "capability": "capabilities",
+    "kill_switch": "kill_switches",
     "engine_evidence": "engines",
     "evidence": "evidence",
     "tool": "tool_calls",
@@ -137,6 +138,7 @@ _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "policy.evaluate": {"action": "external.write", "context": {"to": "ada@example.org"}},
     "action.register": {"action_type": "invoice.send", "side_effect": "external_write"},
     "action.record_drill": {"action_type": "invoice.send", "undo_succeeded": True, "read_back_matched": True},
+    "kill_switch.change": {"action": "engage", "scope": "external_write", "reason": "letters to the wrong people"},
     "agent.register": {"display_name": "Summariser"},
     "agent.quarantine": {"quarantine_reason": "asks for what it may not"},
     "capability.grant": {

@@ -14,6 +14,7 @@ from agentos_projector.projections.experiments import EXPERIMENTS
 from agentos_projector.projections.grants import GRANTS
 from agentos_projector.projections.incident_learning import INCIDENT_LEARNING
 from agentos_projector.projections.incidents import INCIDENTS
+from agentos_projector.projections.kill_switches import KILL_SWITCHES
 from agentos_projector.projections.lessons import LESSONS
 from agentos_projector.projections.messages import MESSAGES
 from agentos_projector.projections.principals import PRINCIPALS
@@ -47,6 +48,7 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     CAPABILITIES,
     AGENTS,
     ACTIONS,
+    KILL_SWITCHES,
     APPROVALS,
     GRANTS,
 )

@@ -1,0 +1,114 @@
+"""Kill switches over HTTP, and what they stop."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4  # noqa: TID251 - a test's own workspace
+
+import httpx
+import pytest
+
+from tests.fixtures.stack import Stack
+
+PATH = "/v1/policy/kill-switch"
+
+
+def client_of(stack: Stack) -> httpx.Client:
+    return httpx.Client(base_url=stack.url, headers={"x-workspace-id": f"ws_{uuid4().hex[:12]}"}, timeout=20)
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[httpx.Client]:
+    with client_of(stack) as made:
+        yield made
+
+
+def post(client: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
+    answer = client.post(path, json=body)
+    assert answer.status_code in (200, 201), answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+def told(client: httpx.Client) -> dict[str, Any]:
+    answer = client.get(PATH)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def code(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]
+
+
+def verdict(client: httpx.Client, action: str, **members: Any) -> str:
+    decided: str = post(client, "/v1/policy/evaluate", action=action, **members)["reason_code"]
+    return decided
+
+
+def test_nothing_is_stopped_at_first(client: httpx.Client) -> None:
+    assert told(client) == {"engaged": False, "switches": []}
+    untouched = post(client, PATH, action="release", reason="to be sure")
+    assert (untouched["ok"], untouched["engaged"], untouched["switches"]) == (True, False, [])
+
+
+def test_engage_and_release(client: httpx.Client) -> None:
+    first = post(client, PATH, action="engage", reason="odd letters", actor_id="ada")
+    assert first["switches"] == [{"scope": "external_write", "target": None, "reason": "odd letters"}]
+    room_id = post(client, "/v1/rooms", title="Ops")["room_id"]
+    post(client, PATH, action="engage", scope="room", target=room_id)
+    room, writes = told(client)["switches"]
+    assert (room["scope"], room["target"], room["engaged_by_id"]) == ("room", room_id, "anon")
+    assert (writes["scope"], writes["target"], writes["reason"]) == ("external_write", None, "odd letters")
+    assert (writes["engaged_by_type"], writes["engaged_by_id"], writes["forced"]) == ("user", "ada", False)
+    again = post(client, PATH, action="engage", reason="another")
+    assert len(again["switches"]) == 2
+    post(client, PATH, action="release", reason="it is right again")
+    assert [switch["scope"] for switch in told(client)["switches"]] == ["room"]
+    elsewhere = client.get(PATH, headers={"x-workspace-id": f"ws_{uuid4().hex[:12]}"}).json()
+    assert elsewhere == {"engaged": False, "switches": []}
+
+
+def test_it_counts_from_the_answer_on(client: httpx.Client) -> None:
+    room_id = post(client, "/v1/rooms", title="Ops")["room_id"]
+    wish = {"action": "external.write", "room_id": room_id}
+    approval = post(client, "/v1/approvals", **wish, scope={"type": "workspace"})["approval_id"]
+    post(client, f"/v1/approvals/{approval}/decide", decision="approve")
+    assert verdict(client, **wish) == "approval_allows_action"
+    for _ in range(5):
+        post(client, PATH, action="engage")
+        assert verdict(client, **wish) == "kill_switch_active"
+        assert verdict(client, "note.write", room_id=room_id) == "default_allow"
+        post(client, PATH, action="release", reason="it is right again")
+        assert verdict(client, **wish) == "approval_allows_action"
+    post(client, PATH, action="engage", scope="workspace")
+    assert verdict(client, "note.write") == "kill_switch_active"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, (400, "missing_action")),
+        ({"action": "arm"}, (400, "invalid_action")),
+        ({"action": "engage", "scope": "planet"}, (400, "invalid_scope")),
+        ({"action": "engage", "scope": "tool"}, (400, "missing_target")),
+        ({"action": "engage", "target": "x"}, (400, "invalid_target")),
+        ({"action": "engage", "scope": "room", "target": "room_none"}, (404, "room_not_found")),
+        ({"action": "engage", "scope": "agent", "target": "agt_none"}, (404, "agent_not_found")),
+        ({"action": "release"}, (400, "missing_reason")),
+        ({"action": "release", "reason": "x", "actor_type": "agent", "actor_id": "a"}, (403, "releaser_must_be_user")),
+        ({"action": "engage", "expected_version": 3}, (409, "version_conflict")),
+    ],
+)
+def test_what_is_refused(client: httpx.Client, body: dict[str, Any], expected: tuple[int, str]) -> None:
+    assert code(client.post(PATH, json=body)) == expected
+
+
+def test_what_the_environment_engages_is_shown_and_stays(start_stack: Callable[..., Stack]) -> None:
+    stack = start_stack(env={"POLICY_KILL_SWITCH_EXTERNAL_WRITE": "1"})
+    with client_of(stack) as client:
+        (forced,) = told(client)["switches"]
+        assert (forced["scope"], forced["forced"], forced["engaged_at"]) == ("external_write", True, None)
+        released = client.post(PATH, json={"action": "release", "reason": "please"})
+        assert code(released) == (409, "kill_switch_forced")
+        assert verdict(client, "external.write") == "kill_switch_active"
+        assert verdict(client, "note.write") == "default_allow"
