@@ -48,7 +48,7 @@ CODES: Final[Mapping[str, tuple[str, str]]] = {
 # What there is, from left to right:
 # - approvals of the action: none; for this room, another room, the workspace, this run, another run, this thread, once
 #   and for exactly this, once and for something else, over, denied, used up, for a pattern, of another workspace;
-# - kill switches: external_write, the same with an approval for the workspace, workspace, this room, another one, a tool;
+# - kill switches: external_write, the same with an approval for the workspace, workspace, this room, another, a tool;
 # - quarantine of whoever asks; the same with an approval for the workspace.
 SITUATIONS: Final = (
     *("none", "room", "other_room", "workspace", "run", "other_run", "thread"),
