@@ -212,6 +212,11 @@ def _finish(method: str, operation: dict[str, Any], *, in_workspace: bool) -> No
         operation["responses"].setdefault(str(status), _problem(_WRITE_PROBLEMS[status]))
     if method == "get":
         operation["responses"].pop("422", None)  # a bad query is a 400 here
+        for parameter in operation.get("parameters", ()):
+            schema = parameter["schema"]
+            if parameter["in"] == "query" and ("enum" in schema or schema.get("format") == "date-time"):
+                # A form sends an empty one for none.
+                parameter["schema"] = {"anyOf": [schema, {"const": "", "title": "As if absent"}]}
 
 
 def _command(kind: CommandType) -> dict[str, Any]:
@@ -327,7 +332,9 @@ def _bulk(kinds: Sequence[CommandType]) -> dict[str, Any]:
                 "description": f"One of {', '.join(kind.name for kind in kinds if kind.path)}; "
                 "another one's result is 400 `unknown_command`.",
             },
-            "body": {"type": "object", "description": "The command's HTTP body, with the ids of its path."},
+            "body": {
+                "description": "The command's HTTP body, an object, with the ids of its path; else its result is 400."
+            },
         },
     }
     return {
