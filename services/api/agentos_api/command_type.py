@@ -68,6 +68,7 @@ class CommandType:
         load: reads or draws what ``decide`` needs besides states; its result is ``command.loaded``.
         gate: the wish that the gate decides on first, from the command and the place; its decision is
             ``command.loaded``. What it does not allow is answered 200, with the decision in place of the entity's id.
+        acts: whether it does what the gate allows, so that the approval which allows it is used.
         extra: further members of the answer.
         kept: the answer as an idempotency key keeps it, where it tells a secret.
         status: of the answer, where something was appended; a creation that finds its fact on record answers 200.
@@ -91,6 +92,7 @@ class CommandType:
     refs: Callable[[Any], tuple[Reference, ...]] | None = None
     load: Load | None = None
     gate: Callable[[Command[Any], Location], Wanted] | None = None
+    acts: bool = False
     extra: Extra | None = None
     kept: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     status: int = 201

@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -238,13 +239,14 @@ class Commands:
                 caller.engine.require_room("")  # no list of rooms can name one that does not exist yet
             entity_id = ids.new_id(kind.prefix or "")
             command = Command(body, meta, entity_id, None, entity_id)
-            return Part(command, kind.decide, Stream("room", entity_id), fresh_stream=True, tell=kind.extra)
+            decide, reads = _watched(kind, meta, ())
+            return Part(command, decide, Stream("room", entity_id), reads, fresh_stream=True, tell=kind.extra)
         above = self._above(kind, body, parent_id)
         location = await self.location(above, caller.workspace_id, kind.unknown)
         if kind.refs is not None:
             for reference in kind.refs(body):
                 await self.location(reference, caller.workspace_id)
-        reads: tuple[str, ...] = () if above is None else (above[1],)
+        reads = () if above is None else (above[1],)
         if kind.prefix is not None:
             entity_id = kind.draw(kind.prefix)
         elif kind.entity is not None:
@@ -259,14 +261,54 @@ class Commands:
             caller.engine.require_room(room_id)
         loaded = None if kind.load is None else await kind.load(self._reader, location, body)
         command = await self._gated(kind, Command(body, meta, entity_id, parent_id, room_id, loaded), location)
+        command, used = await self._used(kind, command, caller, location)
         scan = loaded.scan if isinstance(loaded, Kept) else None
-        return Part(command, kind.decide, location.stream, reads, False, kind.extra, scan)
+        return Part(command, kind.decide, location.stream, (*reads, *used), False, kind.extra, scan)
 
     async def _gated(self, kind: CommandType, command: Command[Any], location: Location) -> Command[Any]:
         """The command with what the gate says of it, where it must pass through."""
         if kind.gate is None:
             return command
         return command._replace(loaded=await self._gatekeeper.decide(*kind.gate(command, location)))
+
+    async def _used(
+        self, kind: CommandType, command: Command[Any], caller: Caller, location: Location
+    ) -> tuple[Command[Any], tuple[str, ...]]:
+        """See that the approval which allows an act is used: in the act's own append, which then reads it, or before
+        the act where it is of another stream. Better used in vain than used twice.
+
+        Raises:
+            Conflict: it was used up or revoked since the gate looked at it.
+        """
+        gated = command.loaded
+        approval_id = gated.decision.approval_id if kind.acts and isinstance(gated, Gated) else None
+        if approval_id is None or gated.refused:
+            return command, ()
+        place = await self.location(("approval", approval_id), caller.workspace_id)
+        if place.stream == location.stream:
+            return command, (approval_id,)
+        request = gated.request
+        body = {
+            "approval_id": approval_id,
+            "action_digest": request.digest,
+            "action": request.action,
+            "room_id": request.room_id,
+            "thread_id": request.thread_id,
+            "run_id": request.run_id,
+            "resource": request.resource,
+            "parameters": dict(request.context),
+        }
+        refused: DomainError | None = None
+
+        def render(outcome: Outcome) -> Answer:
+            nonlocal refused
+            refused = outcome if isinstance(outcome, DomainError) else None
+            return Answer(200, b"")
+
+        await self.serve(self.service_types["approval.consume"], caller, body, None, render)
+        if refused is not None:
+            raise refused
+        return command._replace(loaded=replace(gated, used_before=True)), ()
 
     def _above(self, kind: CommandType, body: Any, parent_id: str | None) -> Reference | None:
         if kind.parent is not None and parent_id is not None:

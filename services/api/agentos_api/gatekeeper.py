@@ -79,7 +79,7 @@ class Gatekeeper:
         self._waiting.append(wish)
         decision = await wish.decided
         SECONDS.observe(self._clock.monotonic() - started)
-        return Gated(replace(request, zone=decision.zone), decision, self._mode)
+        return Gated(replace(request, zone=decision.zone), decision, self._mode, self._clock.now())
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []

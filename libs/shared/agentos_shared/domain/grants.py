@@ -8,6 +8,8 @@ from agentos_shared.domain.approvals import OPEN, Approval, event_of, known, req
 from agentos_shared.domain.decider import Command, Meta, View, expect_version
 from agentos_shared.domain.envelope import NewEvent
 from agentos_shared.domain.errors import Conflict, NotFound
+from agentos_shared.domain.policy.facts import Request
+from agentos_shared.domain.policy.records import Gated
 
 
 def consume(command: Command[ConsumeApproval], view: View) -> list[NewEvent]:
@@ -57,6 +59,35 @@ def used(approval_id: str, approval: Approval, wish: Wish, meta: Meta, now: date
     data = {"action_digest": wish.digest, "use": approval.uses + 1}
     kind = "approval.consumed" if approval.scope["type"] == "once" else "grant.used"
     return event_of(approval_id, approval, meta, kind, data)
+
+
+def used_by_act(gated: Gated, meta: Meta, view: View) -> list[NewEvent]:
+    """What an act that the gate allows has to put on record of the approval that allows it: nothing where none does, or
+    where it was used before.
+
+    Raises:
+        NotFound: ``approval_not_found``: the view must know of it. Conflict: as :func:`used`.
+    """
+    approval_id = gated.decision.approval_id
+    if approval_id is None or gated.used_before or gated.at is None:
+        return []
+    approval = view.get(Approval, approval_id)
+    if approval is None:
+        raise NotFound("approval_not_found", "The approval that allows this cannot be found.")
+    return [used(approval_id, approval, wish_of(gated.request), meta, gated.at)]
+
+
+def wish_of(request: Request) -> Wish:
+    """A request of the gate as approvals look at it."""
+    return Wish(
+        request.action,
+        request.digest,
+        request.room_id,
+        request.thread_id,
+        request.run_id,
+        request.resource,
+        request.context,
+    )
 
 
 def revoke(command: Command[RevokeGrant], view: View) -> list[NewEvent]:

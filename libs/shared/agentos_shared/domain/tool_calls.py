@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from agentos_shared.domain import ids, runs, steps
+from agentos_shared.domain import grants, ids, runs, steps
 from agentos_shared.domain.decider import Command, LeasedBody, View, expect_version
 from agentos_shared.domain.envelope import Event, NewEvent, Zone
 from agentos_shared.domain.errors import Conflict, Invalid, NotFound
@@ -48,11 +48,13 @@ class ToolCall:
 
 
 def invoke(command: Command[InvokeTool], view: View) -> list[NewEvent]:
-    """``tool.invoked``; or, where the gate (``command.loaded``) does not allow it, ``policy.decided`` and no call.
+    """``tool.invoked``, with the use of the approval that allows it; or, where the gate (``command.loaded``) does not
+    allow it, ``policy.decided`` and no call.
 
     Raises:
         NotFound: ``step_not_found``, ``run_not_found``.
-        Conflict: ``run_not_running``, ``lease_token_mismatch``, ``step_already_ended``.
+        Conflict: ``run_not_running``, ``lease_token_mismatch``, ``step_already_ended``; as :func:`grants.used` where
+            the approval was used up or revoked since the gate looked at it.
         Invalid: ``missing_tool_name``.
     """
     body, step_id = command.body, command.parent_id or ""
@@ -75,7 +77,9 @@ def invoke(command: Command[InvokeTool], view: View) -> list[NewEvent]:
         return recorded(decision_id, gated, command.meta, view)
     claims = {"principal_id": body.principal_id, "capability_token_id": body.capability_token_id}
     context = {name: value for name, value in claims.items() if value is not None}
+    uses = [] if gated is None else grants.used_by_act(gated, command.meta, view)
     return [
+        *uses,
         runs.inside(
             command,
             step.run_id,
@@ -86,7 +90,7 @@ def invoke(command: Command[InvokeTool], view: View) -> list[NewEvent]:
             step_id=step_id,
             zone=runs.highest(run.zone, body.zone),
             policy_context=context if gated is None else context | gated.context(),
-        )
+        ),
     ]
 
 

@@ -127,6 +127,7 @@ WORK: Final = (
         parent="step",
         reads=_run,
         gate=policy.tool,
+        acts=True,
     ),
     CommandType(
         name="tool.succeed",

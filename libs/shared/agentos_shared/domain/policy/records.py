@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -44,11 +45,15 @@ class Gated:
 
     Args:
         mode: ``shadow`` marks refusals as not blocking; what is decided is the same.
+        at: when it was decided.
+        used_before: whether the approval that allows it has been used in an append of its own: it is of another stream.
     """
 
     request: Request
     decision: Decision
     mode: Mode = "enforce"
+    at: datetime | None = None
+    used_before: bool = False
 
     @property
     def refused(self) -> bool:

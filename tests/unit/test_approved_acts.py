@@ -1,0 +1,102 @@
+"""Acts that the gate allows by an approval: the approval is used in the act's own append, or nothing is appended."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from agentos_shared.domain import approvals, grants, principals, rooms, runs, steps, tool_calls
+from agentos_shared.domain.actions import action_digest
+from agentos_shared.domain.approval_bodies import CreateApproval, DecideApproval, RevokeGrant
+from agentos_shared.domain.approvals import Approval
+from agentos_shared.domain.decider import Command, Meta
+from agentos_shared.domain.errors import Conflict, NotFound
+from agentos_shared.domain.policy.evaluate import evaluate
+from agentos_shared.domain.policy.facts import ActionRule, Facts, Request
+from agentos_shared.domain.policy.records import Gated
+from agentos_shared.domain.tool_calls import InvokeTool
+from tests.fixtures.given import MOMENT, Given
+
+ADA = Meta("ws_1", principals.actor("ws_1", "user", "ada"), "c-1")
+INPUT = {"to": "ada"}
+PARAMETERS = {"tool_name": "mail", "input": INPUT}
+DIGEST = action_digest("ws_1", "mail.send", ADA.actor, "room_1", "run_1", PARAMETERS)
+
+
+def on(body: Any, entity_id: str, parent_id: str | None = None, loaded: Any = MOMENT) -> Command[Any]:
+    return Command(body, ADA, entity_id, parent_id, "room_1", loaded)
+
+
+RUN = (
+    Given((rooms.create, on(rooms.CreateRoom(title="Ops"), "room_1")))
+    .and_then(runs.create, on(runs.CreateRun(room_id="room_1"), "run_1"))
+    .and_then(runs.start, on(runs.StartRun(), "run_1"))
+    .and_then(steps.create, on(steps.CreateStep(kind="work"), "step_1", "run_1"))
+)
+ASKED = RUN.and_then(
+    approvals.create, on(CreateApproval(action="mail.send", action_digest=DIGEST, run_id="run_1"), "appr_1")
+)
+APPROVED = ASKED.and_then(approvals.decide, on(DecideApproval(decision="approve"), "appr_1"))
+
+
+def gated(history: Given) -> Gated:
+    """What the gate says of the call, with the approvals that there are, where the action needs one of its own."""
+    request = Request(
+        workspace_id="ws_1",
+        category="action",
+        action="mail.send",
+        actor=ADA.actor,
+        digest=DIGEST,
+        room_id="room_1",
+        run_id="run_1",
+        context=PARAMETERS,
+    )
+    approval = history.get(Approval, "appr_1")
+    rule = ActionRule("mail.send", True, "supervised", requires_pre_approval=True)
+    known = {"appr_1": approval} if approval is not None and approval.status == "approved" else {}
+    facts = Facts(MOMENT, approvals=known, action=rule)
+    return Gated(request, evaluate(request, facts), at=MOMENT)
+
+
+def calling(of: Gated, call_id: str = "tc_1") -> Command[InvokeTool]:
+    return on(InvokeTool(tool_name="mail", input=INPUT), call_id, "step_1", of)
+
+
+def types(history: Given, of: Gated, call_id: str = "tc_1") -> list[str]:
+    return [event.event_type for event in history.when(tool_calls.invoke, calling(of, call_id))]
+
+
+def test_what_needs_an_approval_is_not_done_without_one() -> None:
+    assert gated(ASKED).refused
+    assert types(ASKED, gated(ASKED)) == ["policy.decided", "policy.requires_approval"]
+
+
+def test_the_act_and_the_use_of_its_approval_are_one_append() -> None:
+    allowed = gated(APPROVED)
+    used, invoked = APPROVED.when(tool_calls.invoke, calling(allowed))
+    assert (used.event_type, used.entity_id, used.data["action_digest"]) == ("approval.consumed", "appr_1", DIGEST)
+    assert (invoked.event_type, invoked.policy_context["approval_id"]) == ("tool.invoked", "appr_1")
+
+
+def test_of_two_that_the_gate_allowed_one_acts() -> None:
+    allowed = gated(APPROVED)
+    done = APPROVED.and_then(tool_calls.invoke, calling(allowed))
+    with pytest.raises(Conflict, match="approval_already_consumed"):
+        done.when(tool_calls.invoke, calling(allowed, "tc_2"))
+    assert gated(done).refused
+
+
+def test_what_was_revoked_since_the_gate_looked_allows_nothing() -> None:
+    allowed = gated(APPROVED)
+    revoked = APPROVED.and_then(grants.revoke, on(RevokeGrant(), "appr_1"))
+    with pytest.raises(Conflict, match="approval_not_approved"):
+        revoked.when(tool_calls.invoke, calling(allowed))
+
+
+def test_an_approval_that_cannot_be_found_allows_nothing() -> None:
+    with pytest.raises(NotFound, match="approval_not_found"):
+        RUN.when(tool_calls.invoke, calling(gated(APPROVED)))
+
+
+def test_one_of_another_stream_was_used_before() -> None:
+    assert types(RUN, replace(gated(APPROVED), used_before=True)) == ["tool.invoked"]
