@@ -134,3 +134,30 @@ def test_agents_are_found_by_part_of_name_or_id(client: httpx.Client) -> None:
 )
 def test_what_is_malformed_is_refused(client: httpx.Client, query: dict[str, str], error: str) -> None:
     assert code(client.get("/v1/agents", params=query)) == (400, error)
+
+
+def test_a_quarantined_agent_reads_and_nothing_else(client: httpx.Client) -> None:
+    agent_id = post(client, "/v1/agents", display_name="Watcher")["agent_id"]
+    room_id = post(client, "/v1/rooms", title="Ops")["room_id"]
+    thread_id = post(client, f"/v1/rooms/{room_id}/threads", title="Disk")["thread_id"]
+    actor = {"actor_type": "agent", "actor_id": agent_id}
+    messages = f"/v1/threads/{thread_id}/messages"
+    wishes: list[tuple[str, str, dict[str, Any]]] = [
+        (messages, "message.create", {"content_md": "91 %", "sender_type": "agent", "sender_id": agent_id}),
+        ("/v1/rooms", "room.create", {"title": "Mine", **actor}),
+        ("/v1/incidents", "incident.open", {"title": "Disk full", "severity": "high", **actor}),
+    ]
+    for path, _, body in wishes:
+        post(client, path, **body)
+    for _ in range(3):
+        post(client, f"/v1/agents/{agent_id}/quarantine")
+        for path, kind, body in wishes:
+            assert code(client.post(path, json=body)) == (403, "agent_quarantined"), path
+            wish = {"type": kind, "body": {**body, "thread_id": thread_id} if path == messages else body}
+            (result,) = client.post("/v1/commands", json={"commands": [wish]}).json()["results"]
+            assert (result["status"], result["error"]) == (403, "agent_quarantined")
+        headers = {"x-actor-type": "agent", "x-actor-id": agent_id}
+        assert client.get(messages, headers=headers).status_code == 200
+        post(client, f"/v1/agents/{agent_id}/unquarantine")
+        for path, _, body in wishes:
+            post(client, path, **body)

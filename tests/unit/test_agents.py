@@ -96,3 +96,11 @@ def test_what_is_unknown_or_changed_meanwhile_is_refused() -> None:
     refused(NotFound, "agent_not_found", lambda: Given().when(agents.unquarantine, unquarantine()))
     stale = quarantine(expected_version=2)
     refused(Conflict, "version_conflict", lambda: REGISTERED.when(agents.quarantine, stale))
+
+
+def test_a_quarantined_agent_gets_nothing_decided() -> None:
+    guarded = agents.unless_quarantined(agents.quarantine)
+    assert len(REGISTERED.when(guarded, quarantine(ITSELF))) == 1
+    refused(Forbidden, "agent_quarantined", lambda: QUARANTINED.when(guarded, quarantine(ITSELF)))
+    assert QUARANTINED.when(guarded, quarantine()) == []
+    assert len(Given().when(agents.unless_quarantined(agents.register), register())) == 2

@@ -20,10 +20,10 @@ from agentos_api.append.submission import Answer, Outcome, Part, Placed, Refused
 from agentos_api.command_type import CommandType, Reader, Reference
 from agentos_api.gatekeeper import Gatekeeper
 from agentos_api.http import problem
-from agentos_shared.domain import ids, principals
+from agentos_shared.domain import agents, ids, principals
 from agentos_shared.domain.artifacts import Kept
 from agentos_shared.domain.canonical import canonical
-from agentos_shared.domain.decider import Command, CommandBody, LeasedBody, Meta
+from agentos_shared.domain.decider import Command, CommandBody, Decide, LeasedBody, Meta
 from agentos_shared.domain.engine_checks import VerifiedEngine
 from agentos_shared.domain.envelope import Actor, ActorType, Stream
 from agentos_shared.domain.errors import DomainError, Invalid, NotFound
@@ -263,7 +263,8 @@ class Commands:
         command = await self._gated(kind, Command(body, meta, entity_id, parent_id, room_id, loaded), location)
         command, used = await self._used(kind, command, caller, location)
         scan = loaded.scan if isinstance(loaded, Kept) else None
-        return Part(command, kind.decide, location.stream, (*reads, *used), False, kind.extra, scan)
+        decide, reads = _watched(kind, meta, (*reads, *used))
+        return Part(command, decide, location.stream, reads, False, kind.extra, scan)
 
     async def _gated(self, kind: CommandType, command: Command[Any], location: Location) -> Command[Any]:
         """The command with what the gate says of it, where it must pass through."""
@@ -344,6 +345,15 @@ def _meta(caller: Caller, body: CommandBody) -> Meta:
     return Meta(
         caller.workspace_id, _actor(caller, body), correlation_id, caller.idempotency_key, claim_token, caller.engine
     )
+
+
+def _watched(kind: CommandType, meta: Meta, reads: tuple[str, ...]) -> tuple[Decide, tuple[str, ...]]:
+    """How a command is decided, and on what: one of a registered agent also on whether that is in quarantine. Where a
+    command goes through the gate, the gate says so itself.
+    """
+    if meta.actor.type != "agent" or not meta.actor.id.startswith(ids.AGENT) or kind.gate is not None:
+        return kind.decide, reads
+    return agents.unless_quarantined(kind.decide), (*reads, meta.actor.id)
 
 
 def _actor(caller: Caller, body: CommandBody) -> Actor:

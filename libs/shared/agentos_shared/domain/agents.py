@@ -3,7 +3,7 @@
 An agent in quarantine may read and nothing else. Only a person or a service lets it out again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from agentos_shared.domain import principals
 from agentos_shared.domain.capabilities import moment, refuse_engines
-from agentos_shared.domain.decider import Command, CommandBody, Meta, View, expect_version
+from agentos_shared.domain.decider import Command, CommandBody, Decide, Meta, View, expect_version
 from agentos_shared.domain.envelope import Event, NewEvent, Stream, timestamp
 from agentos_shared.domain.errors import Forbidden, Invalid, NotFound
 from agentos_shared.domain.policy.facts import AgentFact
@@ -58,6 +58,18 @@ def refuse_agents(meta: Meta) -> None:
     """Raises Forbidden ``agent_action_not_allowed``: an agent that may change what binds it is not bound."""
     if meta.actor.type == "agent":
         raise Forbidden("agent_action_not_allowed", "Agents may not do this; a person or a service must.")
+
+
+def unless_quarantined(decide: Decide) -> Decide:
+    """A decider that refuses what an agent in quarantine asks for: 403 ``agent_quarantined``."""
+
+    def guarded(command: Command[Any], view: View) -> Sequence[NewEvent]:
+        agent = view.get(Agent, command.meta.actor.id)
+        if agent is not None and agent.quarantined_at is not None:
+            raise Forbidden("agent_quarantined", "This agent is in quarantine: it may read and nothing else.")
+        return decide(command, view)
+
+    return guarded
 
 
 def register(command: Command[RegisterAgent], view: View) -> list[NewEvent]:
