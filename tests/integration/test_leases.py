@@ -171,3 +171,27 @@ async def test_without_nats_claims_say_so_and_releases_work(start_stack: Callabl
 
         await until(claimed, 30)
         assert again == [run_id]
+
+
+async def test_a_claim_that_waits_outlives_the_engine_service(start_stack: Callable[..., Stack]) -> None:
+    stack = start_stack()
+    async with site(stack.url) as here:
+        room = await here.room()
+        began = asyncio.get_running_loop().time()
+        waiting = [asyncio.create_task(here.post("/v1/runs/claim", {"actor_id": "e", "wait_s": 30})) for _ in range(3)]
+        await asyncio.wait(waiting, timeout=0.5)
+        gone = stack.kill("engine")
+        await asyncio.to_thread(stack.wait_healthy, {"engine": gone})
+        run_id = await here.run(room)
+        answers = []
+        for task in asyncio.as_completed(waiting):
+            answer = await task
+            answers.append(answer.json()["run"]["run_id"] if answer.status_code == 200 else answer.json()["error"])
+            if answers[-1] == run_id or len(answers) == 3:
+                break
+        # Asked again of the service that came back, or told so at once: nobody waits for one that is gone.
+        assert set(answers) <= {run_id, "engine_unavailable"}
+        assert asyncio.get_running_loop().time() - began < 25
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

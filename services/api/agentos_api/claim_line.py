@@ -1,12 +1,14 @@
 """Claims of this process on their way to the engine service and back: many in one message, each way.
 
 A claim may wait for half a minute, so its answer comes by itself, on a subject of this process. That a message with
-claims was taken is acknowledged at once: when nobody takes it, its claims need not wait to learn that.
+claims was taken is acknowledged at once: when nobody takes it, its claims need not wait to learn that. Who took it is
+asked now and then whether it is still there: the claims of a process that died are asked for again.
 """
 
 import asyncio
 import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import nats.errors
@@ -19,14 +21,26 @@ from nats.aio.subscription import Subscription
 from agentos_shared.contracts import subjects
 from agentos_shared.domain import ids
 from agentos_shared.domain.errors import TryLater
+from agentos_shared.host.lifecycle import CLOCK
 
 log = structlog.get_logger("agentos.commands")
 
 #: What an answer may take besides the time that a claim may wait for a run.
 ANSWER_S: Final = 15.0
 TAKEN_S: Final = 5.0
+WATCH_S: Final = 1.0
 MOST: Final = 200
 MAX_BYTES: Final = 500_000
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A claim under way; ``taker`` is the process of the engine service that has it."""
+
+    question: Mapping[str, Any]
+    until: float
+    answer: asyncio.Future[Mapping[str, Any]]
+    taker: str | None = None
 
 
 class ClaimLine:
@@ -36,9 +50,10 @@ class ClaimLine:
         self._client = client
         self._reply_to = subjects.claims_of(ids.random_bytes(8).hex())
         self._numbers = itertools.count()
-        self._waiting: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
+        self._waiting: dict[int, _Waiting] = {}
         self._leaving: list[tuple[int, bytes]] = []
         self._sending: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._subscription: Subscription | None = None
 
     async def start(self) -> None:
@@ -52,8 +67,10 @@ class ClaimLine:
         subscription, self._subscription = self._subscription, None
         if subscription is not None and not self._client.is_closed:
             await subscription.unsubscribe()
-        if self._sending is not None:
-            await asyncio.wait([self._sending])
+        for task in (self._sending, self._watching):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
 
     def drain(self) -> None:
         """This process stops: who waits is told to ask again. What is granted after all the same key gets again."""
@@ -68,19 +85,24 @@ class ClaimLine:
         """
         if not self._client.is_connected:
             raise away()
+        loop = asyncio.get_running_loop()
         number = next(self._numbers)
-        future: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = future
-        self._leaving.append((number, orjson.dumps({"number": number, **question})))
-        if self._sending is None:
-            self._sending = asyncio.create_task(self._send_all())
+        waiting = self._waiting[number] = _Waiting(question, loop.time() + wait_s, loop.create_future())
+        self._leave(number, waiting.question)
+        if wait_s > 0 and self._watching is None:
+            self._watching = asyncio.create_task(self._watch())
         try:
             async with asyncio.timeout(wait_s + ANSWER_S):
-                return await future
+                return await waiting.answer
         except TimeoutError:
             raise away() from None
         finally:
             del self._waiting[number]
+
+    def _leave(self, number: int, question: Mapping[str, Any]) -> None:
+        self._leaving.append((number, orjson.dumps({**question, "number": number})))
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send_all())
 
     async def _send_all(self) -> None:
         try:
@@ -104,22 +126,54 @@ class ClaimLine:
     async def _send(self, claims: list[tuple[int, bytes]]) -> None:
         body = b'{"reply_to":"%b","claims":[%b]}' % (self._reply_to.encode(), b",".join(asked for _, asked in claims))
         try:
-            await self._client.request(subjects.ENGINE_CLAIM, body, timeout=TAKEN_S)
+            reply = await self._client.request(subjects.ENGINE_CLAIM, body, timeout=TAKEN_S)
+            taker = orjson.loads(reply.data)["by"]
         except (nats.errors.Error, TimeoutError, OSError) as error:
             log.debug("claims_not_taken", claims=len(claims), error=f"{type(error).__name__}: {error}")
             for number, _ in claims:
                 self._refuse(number, away())
+            return
+        for number, _ in claims:
+            if (waiting := self._waiting.get(number)) is not None:
+                waiting.taker = taker
+
+    async def _watch(self) -> None:
+        """While claims wait, see whether those who have them are there."""
+        try:
+            while self._waiting:
+                await CLOCK.sleep(WATCH_S)
+                for taker in {waiting.taker for waiting in self._waiting.values()} - {None}:
+                    if taker is not None and await self._is_gone(taker):
+                        self._ask_again(taker)
+        finally:
+            self._watching = None
+
+    async def _is_gone(self, taker: str) -> bool:
+        try:
+            await self._client.request(subjects.alive(taker), timeout=WATCH_S)
+        except nats.errors.NoRespondersError:
+            return True
+        except (nats.errors.Error, TimeoutError, OSError):
+            return False  # slow, or NATS is away: that is not death
+        return False
+
+    def _ask_again(self, taker: str) -> None:
+        now = asyncio.get_running_loop().time()
+        for number, waiting in self._waiting.items():
+            if waiting.taker == taker and not waiting.answer.done():
+                waiting.taker = None
+                self._leave(number, {**waiting.question, "wait_s": max(0.0, waiting.until - now)})
 
     async def _on_answers(self, message: Msg) -> None:
         for number, answer in orjson.loads(message.data)["answers"]:
-            future = self._waiting.get(number)
-            if future is not None and not future.done():
-                future.set_result(answer)
+            waiting = self._waiting.get(number)
+            if waiting is not None and not waiting.answer.done():
+                waiting.answer.set_result(answer)
 
     def _refuse(self, number: int, error: TryLater) -> None:
-        future = self._waiting.get(number)
-        if future is not None and not future.done():
-            future.set_exception(error)
+        waiting = self._waiting.get(number)
+        if waiting is not None and not waiting.answer.done():
+            waiting.answer.set_exception(error)
 
 
 def away() -> TryLater:

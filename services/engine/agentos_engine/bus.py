@@ -45,11 +45,12 @@ class EngineBus:
 
     def __init__(self, url: str, rng: Rng) -> None:
         self._url = url
-        self._rng = rng
+        self._name = rng.token(8).hex()
         self._client = Client()
         self._running: set[asyncio.Task[None]] = set()
         self._answers: dict[str, list[bytes]] = {}
         self._telling: asyncio.Task[None] | None = None
+        self._asked: set[tuple[str, int]] = set()
         self._told = self._taken = 0
         self._taking = asyncio.Condition()
 
@@ -87,10 +88,17 @@ class EngineBus:
     async def take_claims(self, handler: Handler) -> None:
         """Take messages with many claims, and answer each claim by itself, once there is an answer to it."""
 
+        taken = orjson.dumps({"by": self._name})
+
+        async def on_alive(message: Msg) -> None:
+            await message.respond(b"{}")
+
         async def on_message(message: Msg) -> None:
             asked = orjson.loads(message.data)
-            await message.respond(b"{}")
+            await message.respond(taken)
             for question in asked["claims"]:
+                if (asked["reply_to"], question["number"]) in self._asked:
+                    continue  # asked again, because this process could not be reached for a moment
                 if len(self._running) >= MAX_RUNNING:
                     self._tell(asked["reply_to"], question["number"], BUSY)
                     continue
@@ -98,14 +106,18 @@ class EngineBus:
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
 
+        await self._client.subscribe(subjects.alive(self._name), cb=on_alive)
         await self._client.subscribe(subjects.ENGINE_CLAIM, queue=subjects.ENGINE_QUEUE, cb=on_message)
 
     async def _claim(self, reply_to: str, question: dict[str, Any], handler: Handler) -> None:
+        self._asked.add((reply_to, question["number"]))
         try:
             answer = await handler(question)
         except Exception:
             log.exception("claim_failed")
             answer = BROKEN
+        finally:
+            self._asked.discard((reply_to, question["number"]))
         self._tell(reply_to, question["number"], answer)
 
     def _tell(self, reply_to: str, number: int, answer: Mapping[str, Any]) -> None:

@@ -96,6 +96,11 @@ def claims_of(process: str) -> str:
     return f"agentos.rpc.api.{process}.claims"
 
 
+def alive(engine_process: str) -> str:
+    """Subject on which one process of the engine service says that it is there; nobody answers once it is gone."""
+    return f"agentos.rpc.engine.{engine_process}.alive"
+
+
 def health(service: str) -> str:
     """Subject on which a service answers whether it can serve: ``agentos.rpc.<service>.health``."""
     return f"agentos.rpc.{service}.health"
