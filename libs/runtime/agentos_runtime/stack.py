@@ -122,6 +122,7 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
             | {
                 "AGENTOS_POSTGRES_URL": roles.url(POLICY_ROLE),
                 "AGENTOS_NATS_URL": nats_urls[nats.POLICY],
+                "AGENTOS_POLICY_DIR": str(data.root / "policies"),
                 "AGENTOS_HEALTH_HOST": LOOPBACK,
                 "AGENTOS_HEALTH_PORT": str(ports["policy_health"]),
             },

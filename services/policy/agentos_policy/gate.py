@@ -1,7 +1,7 @@
 """The gate at work: takes questions as they come, learns once for all that wait, and decides each."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ import structlog
 from agentos_policy.book import Behind, Book, Positions
 from agentos_shared.domain.envelope import Stream, Zone
 from agentos_shared.domain.policy.decision import Decision
-from agentos_shared.domain.policy.evaluate import NO_POLICIES, Policies, evaluate, unavailable
+from agentos_shared.domain.policy.evaluate import Policies, evaluate, unavailable
 from agentos_shared.domain.policy.facts import Request
 from agentos_shared.domain.policy.wire import request_of
 from agentos_shared.domain.runs import highest
@@ -41,13 +41,13 @@ class Gate:
     """Decides.
 
     Args:
-        policies: those in force.
+        policies: tells those in force.
     """
 
-    def __init__(self, book: Book, clock: Clock, policies: Policies = NO_POLICIES) -> None:
+    def __init__(self, book: Book, clock: Clock, policies: Callable[[], Policies]) -> None:
         self._book = book
         self._clock = clock
-        self.policies = policies
+        self._policies = policies
         self._waiting: list[_Question] = []
         self._arrived = asyncio.Event()
 
@@ -82,12 +82,12 @@ class Gate:
             for question in batch:
                 self._tell(question, [unavailable(request) for request, _ in question.asked])
             return
-        now = self._clock.now()
+        now, policies = self._clock.now(), self._policies()
         for question in batch:
             decisions = []
             for request, asked in question.asked:
                 placed = replace(request, zone=self._zone(request, asked))
-                decisions.append(evaluate(placed, self._book.facts(placed, now), self.policies))
+                decisions.append(evaluate(placed, self._book.facts(placed, now), policies))
             self._tell(question, decisions)
 
     def _zone(self, request: Request, asked: Zone | None) -> Zone:

@@ -11,6 +11,7 @@ from agentos_policy.book import Book
 from agentos_policy.bus import PolicyBus
 from agentos_policy.gate import Gate
 from agentos_policy.settings import PolicySettings
+from agentos_policy.shelf import Shelf
 from agentos_shared.contracts import subjects
 from agentos_shared.domain.policy.facts import KillSwitch
 from agentos_shared.host.health import Health, Unwell
@@ -41,11 +42,14 @@ class Policy:
             f"Postgres at {postgres_address(url)}", lambda: _open(url), clock=self._clock, rng=self._rng
         )
         tasks = Tasks(clock=self._clock, rng=self._rng)
-        gate = Gate(Book(pool, self._clock, _forced(self._settings)), self._clock)
+        shelf = Shelf(self._settings.policy_dir, self._clock)
+        await asyncio.to_thread(shelf.look)
+        gate = Gate(Book(pool, self._clock, _forced(self._settings)), self._clock, lambda: shelf.policies)
         self._add_checks(pool)
         try:
             tasks.spawn("probes", self._serve_probes)
             tasks.spawn("gate", gate.decide_forever)
+            tasks.spawn("policies", shelf.watch, on_crash="restart")
             handlers = {subjects.POLICY_EVALUATE: gate.answer, subjects.health(NAME): self._on_health}
             tasks.spawn("bus", lambda: self._bus.serve(handlers), on_crash="restart")
             await shutdown.wait_or_crash(tasks)

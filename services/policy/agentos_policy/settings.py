@@ -1,5 +1,6 @@
 """Settings of the policy service."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -17,5 +18,9 @@ class PolicySettings(ServiceSettings):
             description="1 stops whatever leaves this machine, and no call releases it",
         ),
     ] = False
+    policy_dir: Annotated[
+        Path | None,
+        Field(description="directory of Cedar policies (*.cedar); empty or absent, the built-in rules decide"),
+    ] = None
     health_host: Annotated[str, Field(description="address that serves /healthz, /readyz and /metrics")] = "127.0.0.1"
     health_port: Annotated[int, Field(ge=0, le=65535, description="its TCP port; 0 serves nothing")] = 7721
