@@ -25,6 +25,7 @@ from agentos_shared.domain.engines import NewToken, engine_id
 from agentos_shared.domain.envelope import Event, NewEvent, Stream, Zone, canonical_content, seal
 from agentos_shared.domain.errors import DomainError
 from agentos_shared.domain.evidence import RunEvent
+from agentos_shared.domain.grants import Moment
 from agentos_shared.domain.policy.evaluate import evaluate
 from agentos_shared.domain.policy.facts import SEEDED_ACTIONS, Facts, Request
 from agentos_shared.domain.policy.records import Gated
@@ -214,10 +215,15 @@ _LATER = MOMENT + timedelta(days=31)
 EXAMPLES += (
     Example("approval.create", {**_EMAIL, "room_id": ENTITIES["room"]}, loaded=MOMENT),
     Example("approval.decide", {"decision": "approve", "reason": "looks right"}, loaded=MOMENT),
-    Example("approval.consume", {"action_digest": _DIGEST}, loaded=MOMENT),
+    Example("approval.consume", {"action_digest": _DIGEST}, loaded=Moment(MOMENT)),
     Example("approval.create", _IN_ROOM, new="grant", loaded=MOMENT),
     Example("approval.decide", {"decision": "approve"}, on="grant", loaded=MOMENT),
-    Example("approval.consume", {"action_digest": _DIGEST, "room_id": ENTITIES["room"]}, on="grant", loaded=MOMENT),
+    Example(
+        "approval.consume",
+        {"action_digest": _DIGEST, "room_id": ENTITIES["room"]},
+        on="grant",
+        loaded=Moment(MOMENT),
+    ),
     Example("grant.revoke", {"reason": "the night shift is over"}, on="grant", loaded=MOMENT),
     Example("approval.create", _EMAIL, new="held approval", loaded=MOMENT),
     Example(

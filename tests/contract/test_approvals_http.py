@@ -213,6 +213,25 @@ def test_a_request_that_nobody_answers_is_escalated(client: httpx.Client) -> Non
     assert [(event["data"]["step"], event["data"]["notify"]) for event in events] == [(1, "badge"), (2, "chat")]
 
 
+def test_nothing_is_used_and_no_time_passes_while_a_switch_is_engaged(client: httpx.Client, room: str) -> None:
+    made = ask(client, room_id=room)
+    path = f"/v1/approvals/{made['approval_id']}"
+    decide(client, path, "approve")
+    waiting = asked(client, room_id=room, decide_by=after(seconds=2))
+    switch = {"scope": "room", "target": room}
+    make(client, "/v1/policy/kill-switch", {**switch, "action": "engage"}, 200)
+    act = {"action_digest": made["action_digest"]}
+    refused(client.post(f"{path}/consume", json=act), 409, "kill_switch_active")
+    watched = asked(client, decide_by=after(seconds=2.5))
+    wait_until(lambda: row(client, watched)["status"] == "expired", 10)
+    assert row(client, waiting)["status"] == "pending", "its clock stands still"
+    make(client, "/v1/policy/kill-switch", {**switch, "action": "release", "reason": "it is right again"}, 200)
+    make(client, f"{path}/consume", act, 200)
+    wait_until(lambda: row(client, waiting)["status"] == "expired", 10)
+    types = [event["event_type"] for event in read(client, "/v1/events", room_id=room)["events"]]
+    assert types.count("approval.resumed") == 1
+
+
 def test_agents_and_services_never_decide(client: httpx.Client) -> None:
     path = asked(client, actor_type="agent", actor_id="bot", scope={"type": "workspace"})
     engine = make(client, "/v1/engines/register", {"actor_id": "summariser"})

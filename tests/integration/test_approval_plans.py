@@ -16,8 +16,8 @@ from agentos_projector import tables
 from agentos_projector.apply import Applier
 from agentos_projector.projections import PROJECTIONS
 from agentos_shared.contracts.positions import Range, StreamKey
+from agentos_shared.domain import approval_decisions, principals, rooms
 from agentos_shared.domain import approvals as domain
-from agentos_shared.domain import principals, rooms
 from agentos_shared.domain.approval_bodies import CreateApproval, DecideApproval
 from agentos_shared.domain.decider import Command, Meta
 from tests.fixtures.given import MOMENT, Given
@@ -43,7 +43,7 @@ async def api(postgres: Postgres) -> "AsyncIterator[asyncpg.Connection[Any]]":
         history = history.and_then(domain.create, Command(body, META, key, None, room, MOMENT))
         if number % 3 == 0:
             decision = DecideApproval(decision="approve")
-            history = history.and_then(domain.decide, Command(decision, META, key, None, room, MOMENT))
+            history = history.and_then(approval_decisions.decide, Command(decision, META, key, None, room, MOMENT))
     async with connected(postgres.owner_url) as owner:
         await insert(owner, history.events)
         await owner.execute("analyze")

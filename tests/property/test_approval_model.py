@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from agentos_api.append.draft import Draft
 from agentos_api.append.stream_cache import StreamCache, fold
 from agentos_api.append.submission import Answer, Outcome, Part, Submission
+from agentos_shared.domain import approval_decisions as decisions
 from agentos_shared.domain import approvals, grants, ids, principals, rooms
 from agentos_shared.domain.approval_bodies import (
     CancelApproval,
@@ -30,6 +31,7 @@ from agentos_shared.domain.approvals import Approval
 from agentos_shared.domain.decider import Command, CommandBody, Decide, Meta
 from agentos_shared.domain.envelope import Event, Stream
 from agentos_shared.domain.errors import DomainError
+from agentos_shared.domain.grants import Moment
 
 START = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 ROOM = Stream("room", "room_1")
@@ -90,10 +92,12 @@ class ApprovalMachine(RuleBasedStateMachine):
     ) -> list[str] | str:
         """Types of the events, or the code of the refusal."""
         meta = Meta("ws_1", ACTORS[actor], "c-1")
-        command = Command(body, meta, entity_id, None, ROOM.id, self.time(self.now))
+        now = self.time(self.now)
+        loaded: Any = Moment(now) if isinstance(body, ConsumeApproval) else now
+        command = Command(body, meta, entity_id, None, ROOM.id, loaded)
         unknown = [read for read in reads if self.cache.entry(ROOM, read) is None]
-        loaded = {read: (ROOM, fold(self.life(read))) for read in unknown}
-        draft = Draft(self.cache, {}, loaded, self.time(self.now), ids.new_event_id)
+        entries = {read: (ROOM, fold(self.life(read))) for read in unknown}
+        draft = Draft(self.cache, {}, entries, self.time(self.now), ids.new_event_id)
         told: list[Outcome] = []
 
         def render(outcomes: Sequence[Outcome]) -> Answer:
@@ -174,7 +178,7 @@ class ApprovalMachine(RuleBasedStateMachine):
         body: dict[str, Any] = {"decision": word}
         if hours and word != "deny":
             body["wake_at" if word == "hold" else "expires_at"] = self.time(self.now + hours).isoformat()
-        got = self.send(approvals.decide, DecideApproval.model_validate(body), approval_id, (approval_id,), actor)
+        got = self.send(decisions.decide, DecideApproval.model_validate(body), approval_id, (approval_id,), actor)
         refusal = "approver_must_be_user" if actor != "user" else self.refusal(model)
         if refusal is None and word == "hold" and hours and self.now + hours > model.created + 720:
             refusal = "invalid_wake_at"
@@ -245,7 +249,7 @@ class ApprovalMachine(RuleBasedStateMachine):
     @rule(number=pick)
     def timer(self, number: int) -> None:
         approval_id, model = self.one(number)
-        got = self.send(approvals.expire, ExpireApproval(), approval_id, (approval_id,), "service")
+        got = self.send(decisions.expire, ExpireApproval(), approval_id, (approval_id,), "service")
         if model.status in ("pending", "held") and self.overdue(model):
             assert got == ["approval.expired"]
             model.status = "expired"

@@ -14,6 +14,7 @@ from agentos_projector.apply import Applier
 from agentos_projector.projections import PROJECTIONS
 from agentos_projector.rebuild import rebuild
 from agentos_shared.bus.consumer import Consumer, Limits
+from agentos_shared.domain import approval_decisions as decisions
 from agentos_shared.domain import approvals, grants, principals
 from agentos_shared.domain.approval_bodies import (
     CancelApproval,
@@ -27,6 +28,7 @@ from agentos_shared.domain.approvals import Approval
 from agentos_shared.domain.decider import Command, Decide, Meta
 from agentos_shared.domain.envelope import Event
 from agentos_shared.domain.errors import DomainError
+from agentos_shared.domain.grants import Moment
 from agentos_shared.host.lifecycle import CLOCK, RNG
 from agentos_shared.store.checkpoints import ConnectionStore
 from tests.fixtures.given import MOMENT, Given
@@ -90,7 +92,7 @@ class History:
                     body["scope"] = SCOPES[which]
                 if verb == "approve" and not which and variant:
                     body["edited_request"] = {"m": variant}
-                return approvals.decide, DecideApproval.model_validate(body)
+                return decisions.decide, DecideApproval.model_validate(body)
             case "use":
                 return grants.consume, ConsumeApproval(action_digest=DIGEST)
             case "cancel":
@@ -98,7 +100,7 @@ class History:
             case "revoke":
                 return grants.revoke, RevokeGrant(reason=f"r {variant}")
             case _:
-                return approvals.expire, ExpireApproval()
+                return decisions.expire, ExpireApproval()
 
     def happen(self, verb: str, which: int, variant: int) -> None:
         approval_id = f"appr_{self.example}_{which}"
@@ -108,8 +110,9 @@ class History:
             self.hours += [1, 8, 30][variant]
         decide, body = self._command(verb, which, variant)
         now = MOMENT + timedelta(hours=self.hours)
+        loaded: Any = Moment(now) if isinstance(body, ConsumeApproval) else now
         try:
-            self.given = self.given.and_then(decide, Command(body, self.meta, approval_id, None, None, now))
+            self.given = self.given.and_then(decide, Command(body, self.meta, approval_id, None, None, loaded))
         except DomainError:
             return
 

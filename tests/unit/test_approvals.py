@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from agentos_api.http import problem
-from agentos_shared.domain import approvals, grants, principals, rooms, runs
+from agentos_shared.domain import approval_decisions as decisions
+from agentos_shared.domain import approvals, grants, kill_switches, principals, rooms, runs
 from agentos_shared.domain.actions import action_digest, normalised
 from agentos_shared.domain.approval_bodies import (
     CancelApproval,
@@ -23,6 +24,8 @@ from agentos_shared.domain.approvals import Approval, due_after
 from agentos_shared.domain.decider import Command, Meta
 from agentos_shared.domain.envelope import timestamp
 from agentos_shared.domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
+from agentos_shared.domain.grants import Moment
+from agentos_shared.domain.kill_switches import SetKillSwitch, switches_id
 from tests.fixtures.given import MOMENT, Given
 
 ADA = Meta("ws_1", principals.actor("ws_1", "user", "ada"), "c-1")
@@ -57,7 +60,8 @@ def answering(decision: str, meta: Meta = ADA, after: timedelta = timedelta(0), 
 
 
 def using(digest: str = DIGEST, after: timedelta = timedelta(0), **members: Any) -> Command[Any]:
-    return on(ConsumeApproval.model_validate({"action_digest": digest, **members}), BOT, after=after)
+    command = on(ConsumeApproval.model_validate({"action_digest": digest, **members}), BOT, after=after)
+    return command._replace(loaded=Moment(command.loaded))
 
 
 def at(**time: float) -> str:
@@ -72,9 +76,9 @@ def refused(kind: type[DomainError], code: str, act: Callable[[], object]) -> Do
 
 
 PENDING = PLACE.and_then(approvals.create, asking())
-APPROVED = PENDING.and_then(approvals.decide, answering("approve"))
-IN_ROOM = PENDING.and_then(approvals.decide, answering("approve", scope={"type": "room", "max_uses": 2}))
-HELD = PENDING.and_then(approvals.decide, answering("hold", wake_at=at(hours=30)))
+APPROVED = PENDING.and_then(decisions.decide, answering("approve"))
+IN_ROOM = PENDING.and_then(decisions.decide, answering("approve", scope={"type": "room", "max_uses": 2}))
+HELD = PENDING.and_then(decisions.decide, answering("hold", wake_at=at(hours=30)))
 
 
 def state(history: Given) -> Approval:
@@ -186,7 +190,7 @@ def test_what_could_never_hold_is_refused(members: dict[str, Any], code: str) ->
 
 
 def test_an_approval_tells_how_far_it_reaches() -> None:
-    (event,) = PENDING.when(approvals.decide, answering("approve", reason="fine"))
+    (event,) = PENDING.when(decisions.decide, answering("approve", reason="fine"))
     assert (event.event_type, event.actor, event.correlation_id) == ("approval.decided", ADA.actor, "c-2")
     assert event.data == {
         "approval_id": "appr_1",
@@ -213,15 +217,15 @@ def test_an_approval_tells_how_far_it_reaches() -> None:
     ],
 )
 def test_a_grant_ends(scope: dict[str, Any], told: dict[str, Any], lasts: timedelta) -> None:
-    (event,) = PENDING.when(approvals.decide, answering("approve", scope=scope))
+    (event,) = PENDING.when(decisions.decide, answering("approve", scope=scope))
     assert (event.data["scope"], event.data["expires_at"]) == (told, timestamp(MOMENT + lasts))
-    (event,) = PENDING.when(approvals.decide, answering("approve", scope=scope, expires_at=at(minutes=5)))
+    (event,) = PENDING.when(decisions.decide, answering("approve", scope=scope, expires_at=at(minutes=5)))
     assert event.data["expires_at"] == at(minutes=5)
 
 
 def test_where_the_stakes_are_high_an_approval_soon_lapses() -> None:
     high = PLACE.and_then(approvals.create, asking("room_2"))
-    (event,) = high.when(approvals.decide, answering("approve"))
+    (event,) = high.when(decisions.decide, answering("approve"))
     assert event.data["expires_at"] == at(minutes=15)
 
 
@@ -230,7 +234,7 @@ def test_only_people_decide_and_revoke() -> None:
         refused(
             Forbidden,
             "approver_must_be_user",
-            lambda meta=meta: PENDING.when(approvals.decide, answering("approve", meta)),  # type: ignore[misc]
+            lambda meta=meta: PENDING.when(decisions.decide, answering("approve", meta)),  # type: ignore[misc]
         )
         refused(
             Forbidden,
@@ -241,44 +245,44 @@ def test_only_people_decide_and_revoke() -> None:
 
 @pytest.mark.parametrize("decision", ["approve", "deny", "hold"])
 def test_a_decision_is_final(decision: str) -> None:
-    denied = PENDING.and_then(approvals.decide, answering("deny"))
+    denied = PENDING.and_then(decisions.decide, answering("deny"))
     for history in (APPROVED, denied):
         error = refused(
             Conflict,
             "approval_already_decided",
-            lambda history=history: history.when(approvals.decide, answering(decision)),  # type: ignore[misc]
+            lambda history=history: history.when(decisions.decide, answering(decision)),  # type: ignore[misc]
         )
         assert error.extra["approval_status"] == state(history).status
 
 
 def test_a_decision_may_insist_on_what_it_saw() -> None:
     mistaken = answering("approve", expected_digest="sha256:" + "0" * 64)
-    refused(Conflict, "approval_action_mismatch", lambda: PENDING.when(approvals.decide, mistaken))
-    assert PENDING.when(approvals.decide, answering("approve", expected_digest=DIGEST))
+    refused(Conflict, "approval_action_mismatch", lambda: PENDING.when(decisions.decide, mistaken))
+    assert PENDING.when(decisions.decide, answering("approve", expected_digest=DIGEST))
 
 
 def test_what_nobody_decided_in_time_expires() -> None:
     late = timedelta(hours=24)
-    refused(Conflict, "approval_expired", lambda: PENDING.when(approvals.decide, answering("approve", after=late)))
+    refused(Conflict, "approval_expired", lambda: PENDING.when(decisions.decide, answering("approve", after=late)))
     early = on(ExpireApproval(), SERVICE, after=late - timedelta(milliseconds=1))
-    assert PENDING.when(approvals.expire, early) == []
-    (event,) = PENDING.when(approvals.expire, on(ExpireApproval(), SERVICE, after=late))
+    assert PENDING.when(decisions.expire, early) == []
+    (event,) = PENDING.when(decisions.expire, on(ExpireApproval(), SERVICE, after=late))
     assert (event.event_type, event.data["decide_by"]) == ("approval.expired", at(hours=24))
-    expired = PENDING.and_then(approvals.expire, on(ExpireApproval(), SERVICE, after=late))
+    expired = PENDING.and_then(decisions.expire, on(ExpireApproval(), SERVICE, after=late))
     assert state(expired).status == "expired"
-    refused(Conflict, "approval_expired", lambda: expired.when(approvals.decide, answering("deny")))
-    assert expired.when(approvals.expire, on(ExpireApproval(), SERVICE, after=late)) == []
+    refused(Conflict, "approval_expired", lambda: expired.when(decisions.decide, answering("deny")))
+    assert expired.when(decisions.expire, on(ExpireApproval(), SERVICE, after=late)) == []
 
 
 def test_a_hold_stops_the_clock_until_it_wakes() -> None:
     held = PENDING.and_then(
-        approvals.decide, answering("hold", after=timedelta(hours=20), wake_at=at(hours=50), reason="later")
+        decisions.decide, answering("hold", after=timedelta(hours=20), wake_at=at(hours=50), reason="later")
     )
     assert (state(held).status, state(held).remaining) == ("held", timedelta(hours=4))
-    assert held.when(approvals.expire, on(ExpireApproval(), SERVICE, after=timedelta(hours=30))) == []
-    woken = held.and_then(approvals.expire, on(ExpireApproval(), SERVICE, after=timedelta(hours=50)))
+    assert held.when(decisions.expire, on(ExpireApproval(), SERVICE, after=timedelta(hours=30))) == []
+    woken = held.and_then(decisions.expire, on(ExpireApproval(), SERVICE, after=timedelta(hours=50)))
     assert (state(woken).status, state(woken).decide_by) == ("pending", MOMENT + timedelta(hours=54))
-    assert held.when(approvals.decide, answering("approve", after=timedelta(hours=40)))
+    assert held.when(decisions.decide, answering("approve", after=timedelta(hours=40)))
 
 
 def test_a_request_that_nobody_answers_is_escalated_step_by_step() -> None:
@@ -287,49 +291,55 @@ def test_a_request_that_nobody_answers_is_escalated_step_by_step() -> None:
     assert state(history).due_at == MOMENT + timedelta(minutes=5)
     for number, (minutes, notify, following) in enumerate([(5, "badge", at(minutes=15)), (15, "chat", None)], 1):
         late = on(ExpireApproval(), SERVICE, after=timedelta(minutes=minutes))
-        (event,) = history.when(approvals.expire, late)
+        (event,) = history.when(decisions.expire, late)
         assert (event.event_type, event.data["step"], event.data["notify"]) == ("approval.escalated", number, notify)
         assert (event.data["escalate_at"], event.data["decide_by"]) == (following, at(hours=24))
-        history = history.and_then(approvals.expire, late)
-        assert history.when(approvals.expire, late) == []
+        history = history.and_then(decisions.expire, late)
+        assert history.when(decisions.expire, late) == []
     assert (state(history).status, state(history).due_at) == ("pending", MOMENT + timedelta(hours=24))
     held = PLACE.and_then(approvals.create, asking(escalation=steps)).and_then(
-        approvals.decide, answering("hold", wake_at=at(hours=1))
+        decisions.decide, answering("hold", wake_at=at(hours=1))
     )
-    woken = held.and_then(approvals.expire, on(ExpireApproval(), SERVICE, after=timedelta(hours=1)))
+    woken = held.and_then(decisions.expire, on(ExpireApproval(), SERVICE, after=timedelta(hours=1)))
     assert state(woken).escalate_at == MOMENT + timedelta(hours=1, minutes=5)
     assert due_after(woken.events[-1]) == state(woken).due_at
 
 
 def test_what_is_approved_may_be_edited() -> None:
     edited = {"to": "bob@example.org"}
-    (event,) = PENDING.when(approvals.decide, answering("approve", edited_request=edited))
+    (event,) = PENDING.when(decisions.decide, answering("approve", edited_request=edited))
     digest = action_digest("ws_1", "email.send", BOT.actor, "room_1", None, edited)
     assert (event.data["edited_request"], event.data["action_digest"]) == (edited, digest)
-    approved = PENDING.and_then(approvals.decide, answering("approve", edited_request=edited))
+    approved = PENDING.and_then(decisions.decide, answering("approve", edited_request=edited))
     refused(Conflict, "approval_action_mismatch", lambda: approved.when(grants.consume, using()))
     assert approved.when(grants.consume, using(digest))
     refused(
         Invalid,
         "invalid_edited_request",
-        lambda: PENDING.when(approvals.decide, answering("deny", edited_request=edited)),
+        lambda: PENDING.when(decisions.decide, answering("deny", edited_request=edited)),
     )
     of_a_tool = PLACE.and_then(approvals.create, asking(action_digest="sha256:" + "7" * 64))
     refused(
         Conflict,
         "approval_not_editable",
-        lambda: of_a_tool.when(approvals.decide, answering("approve", edited_request=edited)),
+        lambda: of_a_tool.when(decisions.decide, answering("approve", edited_request=edited)),
     )
 
 
 def test_a_hold_without_a_time_to_wake_ends_with_the_month() -> None:
-    held = PENDING.and_then(approvals.decide, answering("hold"))
+    held = PENDING.and_then(decisions.decide, answering("hold"))
     assert state(held).due_at == MOMENT + timedelta(days=30)
-    gone = held.and_then(approvals.expire, on(ExpireApproval(), SERVICE, after=timedelta(days=30)))
+    gone = held.and_then(decisions.expire, on(ExpireApproval(), SERVICE, after=timedelta(days=30)))
     assert state(gone).status == "expired"
-    refused(Invalid, "invalid_wake_at", lambda: PENDING.when(approvals.decide, answering("hold", wake_at=at(days=31))))
     refused(
-        Invalid, "invalid_wake_at", lambda: PENDING.when(approvals.decide, answering("approve", wake_at=at(hours=1)))
+        Invalid,
+        "invalid_wake_at",
+        lambda: PENDING.when(decisions.decide, answering("hold", wake_at=at(days=31))),
+    )
+    refused(
+        Invalid,
+        "invalid_wake_at",
+        lambda: PENDING.when(decisions.decide, answering("approve", wake_at=at(hours=1))),
     )
 
 
@@ -341,7 +351,7 @@ def test_a_request_is_taken_back_by_whoever_made_it_or_a_person() -> None:
     refused(Forbidden, "approval_of_another", lambda: PENDING.when(approvals.cancel, on(back, OTHER_BOT)))
     refused(Conflict, "approval_already_decided", lambda: APPROVED.when(approvals.cancel, on(back)))
     gone = PENDING.and_then(approvals.cancel, on(back))
-    refused(Conflict, "approval_cancelled", lambda: gone.when(approvals.decide, answering("approve")))
+    refused(Conflict, "approval_cancelled", lambda: gone.when(decisions.decide, answering("approve")))
 
 
 def test_a_new_request_may_replace_an_open_one_of_its_room() -> None:
@@ -352,7 +362,7 @@ def test_a_new_request_may_replace_an_open_one_of_its_room() -> None:
         ("approval.requested", "appr_2"),
     ]
     replaced = PENDING.and_then(approvals.create, anew)
-    refused(Conflict, "approval_superseded", lambda: replaced.when(approvals.decide, answering("approve")))
+    refused(Conflict, "approval_superseded", lambda: replaced.when(decisions.decide, answering("approve")))
     refused(Conflict, "approval_already_decided", lambda: APPROVED.when(approvals.create, anew))
     elsewhere = asking("room_2", approval_id="appr_2", supersedes="appr_1")
     refused(NotFound, "approval_not_found", lambda: PENDING.when(approvals.create, elsewhere))
@@ -372,7 +382,7 @@ def test_once_is_exactly_this_action_and_one_time() -> None:
 def test_what_is_not_used_in_time_lapses() -> None:
     day = timedelta(hours=24)
     refused(Conflict, "approval_expired", lambda: APPROVED.when(grants.consume, using(after=day)))
-    lapsed = APPROVED.and_then(approvals.expire, on(ExpireApproval(), SERVICE, after=day))
+    lapsed = APPROVED.and_then(decisions.expire, on(ExpireApproval(), SERVICE, after=day))
     assert (state(lapsed).status, lapsed.events[-1].event_type) == ("lapsed", "approval.lapsed")
     refused(Conflict, "approval_expired", lambda: lapsed.when(grants.consume, using()))
 
@@ -441,6 +451,99 @@ def test_what_an_approval_allows_follows_from_its_state() -> None:
 
 
 def test_timers_follow_from_each_event_alone() -> None:
-    histories = (PENDING, APPROVED, IN_ROOM, HELD, PENDING.and_then(approvals.decide, answering("deny")))
+    histories = (PENDING, APPROVED, IN_ROOM, HELD, PENDING.and_then(decisions.decide, answering("deny")))
     for history in histories:
         assert due_after(history.events[-1]) == state(history).due_at
+
+
+OUTSIDE = Meta("ws_1", principals.actor("ws_1", "service", "ops"), "c-9")
+
+
+def switch(action: str, scope: str = "workspace", target: str | None = None) -> Command[SetKillSwitch]:
+    """Engages or releases a kill switch."""
+    body = SetKillSwitch.model_validate({"action": action, "scope": scope, "target": target, "reason": "r"})
+    meta = OUTSIDE if action == "engage" else ADA
+    return Command(body, meta, switches_id("ws_1"), None, None, False)
+
+
+class Dated(Given):
+    """A history whose events are recorded when their commands come."""
+
+    def at(self, decide: Any, command: Command[Any], after: timedelta) -> "Dated":
+        self.tick = after / len(self.events) if self.events else timedelta(0)
+        longer = Dated()
+        longer.events, longer._entries, longer.tick = list(self.events), dict(self._entries), self.tick
+        longer._append(decide(command, longer))
+        return longer
+
+
+def dated(*steps: tuple[Any, Command[Any], timedelta]) -> Dated:
+    history = Dated((rooms.create, ROOM), (approvals.create, asking()))
+    for decide, command, after in steps:
+        history = history.at(decide, command, after)
+    return history
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("scope", "target", "stops"),
+    [
+        ("workspace", None, True),
+        ("external_write", None, True),
+        ("room", "room_1", True),
+        ("room", "room_2", False),
+        ("agent", "bot", True),
+        ("agent", "other", False),
+        ("tool", "mail", False),
+        ("egress_host", "example.org", False),
+    ],
+)
+def test_nothing_is_used_while_a_switch_concerns_it(scope: str, target: str | None, stops: bool) -> None:
+    stopped = APPROVED.and_then(kill_switches.change, switch("engage", scope, target))
+    if not stops:
+        assert stopped.when(grants.consume, using())
+        return
+    refused(Conflict, "kill_switch_active", lambda: stopped.when(grants.consume, using()))
+    released = stopped.and_then(kill_switches.change, switch("release", scope, target))
+    assert released.when(grants.consume, using())
+
+
+def test_what_the_environment_stops_is_not_used() -> None:
+    forced = using()._replace(loaded=Moment(MOMENT, external_write_stopped=True))
+    refused(Conflict, "kill_switch_active", lambda: APPROVED.when(grants.consume, forced))
+    inside = PLACE.and_then(approvals.create, asking(action="artifact.create")).and_then(
+        decisions.decide, answering("approve")
+    )
+    digest = str(state(inside).digest)
+    assert inside.when(grants.consume, using(digest)._replace(loaded=forced.loaded))
+
+
+def test_the_time_of_a_request_stands_still_while_a_switch_concerns_it() -> None:
+    engage, release = switch("engage"), switch("release")
+    stopped = dated((kill_switches.change, engage, 20 * HOUR))
+    late = on(ExpireApproval(), SERVICE, after=30 * HOUR)
+    assert stopped.when(decisions.expire, late) == []
+    assert stopped.when(decisions.decide, answering("approve", after=30 * HOUR)), "it can still be decided"
+    freed = stopped.at(kill_switches.change, release, 40 * HOUR)
+    (event,) = freed.when(decisions.expire, on(ExpireApproval(), SERVICE, after=41 * HOUR))
+    assert (event.event_type, event.data["decide_by"]) == ("approval.resumed", at(hours=44))
+    (event,) = freed.when(decisions.expire, on(ExpireApproval(), SERVICE, after=44 * HOUR))
+    assert event.event_type == "approval.expired"
+    refused(Conflict, "approval_expired", lambda: freed.when(decisions.decide, answering("approve", after=44 * HOUR)))
+    resumed = freed.at(decisions.expire, on(ExpireApproval(), SERVICE, after=41 * HOUR), 41 * HOUR)
+    assert resumed.when(decisions.expire, on(ExpireApproval(), SERVICE, after=43 * HOUR)) == [], "counted once"
+    (event,) = resumed.when(decisions.expire, on(ExpireApproval(), SERVICE, after=44 * HOUR))
+    assert event.event_type == "approval.expired"
+
+
+def test_switches_at_once_count_once() -> None:
+    history = dated(
+        (kill_switches.change, switch("engage"), 2 * HOUR),
+        (kill_switches.change, switch("engage", "room", "room_1"), 4 * HOUR),
+        (kill_switches.change, switch("release"), 6 * HOUR),
+        (kill_switches.change, switch("release", "room", "room_1"), 8 * HOUR),
+    )
+    (event,) = history.when(decisions.expire, on(ExpireApproval(), SERVICE, after=25 * HOUR))
+    assert (event.event_type, event.data["decide_by"]) == ("approval.resumed", at(hours=30))

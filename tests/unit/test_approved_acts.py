@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from agentos_shared.domain import approval_decisions as decisions
 from agentos_shared.domain import approvals, grants, principals, rooms, runs, steps, tool_calls
 from agentos_shared.domain.actions import action_digest
 from agentos_shared.domain.approval_bodies import CreateApproval, DecideApproval, RevokeGrant
@@ -36,7 +37,7 @@ RUN = (
 ASKED = RUN.and_then(
     approvals.create, on(CreateApproval(action="mail.send", action_digest=DIGEST, run_id="run_1"), "appr_1")
 )
-APPROVED = ASKED.and_then(approvals.decide, on(DecideApproval(decision="approve"), "appr_1"))
+APPROVED = ASKED.and_then(decisions.decide, on(DecideApproval(decision="approve"), "appr_1"))
 
 
 def gated(history: Given) -> Gated:

@@ -13,7 +13,7 @@ until it wakes. Only people decide. Time comes with each command as ``loaded``.
 """
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final, Literal
 
@@ -21,8 +21,6 @@ from agentos_shared.domain.actions import action_digest, normalised
 from agentos_shared.domain.approval_bodies import (
     CancelApproval,
     CreateApproval,
-    DecideApproval,
-    ExpireApproval,
     Json,
 )
 from agentos_shared.domain.approval_scopes import ONCE, Scope, Wish, covers, effective
@@ -37,10 +35,9 @@ from agentos_shared.domain.runs import Run
 PENDING: Final = timedelta(hours=24)
 PENDING_INTERACTIVE: Final = timedelta(hours=1)
 PENDING_MOST: Final = timedelta(days=30)
-#: How long what was approved lasts when nobody says.
-ONCE_LASTS: Final = timedelta(hours=24)
-ONCE_LASTS_HIGH_STAKES: Final = timedelta(minutes=15)
+#: How long a grant lasts when nobody says, and one for a pattern at most.
 GRANT_LASTS: Final = timedelta(days=30)
+NEVER: Final = datetime(1, 1, 1, tzinfo=UTC)
 
 Status = Literal[
     "pending",
@@ -64,7 +61,7 @@ class Approval:
 
     Args:
         scope: effective: with its target.
-        remaining: what was left to decide when it was put on hold.
+        clock_from: when ``decide_by`` was set. remaining: what was left to decide when it was put on hold.
         editable: whether the digest is that of the request, so that it follows when the request is edited.
         escalation: (seconds, whom to tell) of each step that is left. escalate_at: when the next one is due.
     """
@@ -86,6 +83,7 @@ class Approval:
     expires_at: datetime | None = None
     decide_by: datetime | None = None
     wake_at: datetime | None = None
+    clock_from: datetime = NEVER
     remaining: timedelta = timedelta(0)
     uses: int = 0
     editable: bool = False
@@ -151,14 +149,14 @@ def create(command: Command[CreateApproval], view: View) -> list[NewEvent]:
         run.zone if run else room.zone if room else "supervised",
         run.correlation_id if run and inherits else meta.correlation_id,
     )
-    scope = dict(ONCE) if body.scope is None else _effective(approval, body.scope)
-    expires_at = _future("expires_at", body.expires_at, now)
+    scope = dict(ONCE) if body.scope is None else effective_of(approval, body.scope)
+    expires_at = future("expires_at", body.expires_at, now)
     pattern_end = now + GRANT_LASTS if scope["type"] == "pattern" else None
     if expires_at is not None and pattern_end is not None and expires_at > pattern_end:
-        raise _too_late("expires_at")
-    decide_by = _future("decide_by", body.decide_by, now)
+        raise too_late("expires_at")
+    decide_by = future("decide_by", body.decide_by, now)
     if decide_by is not None and decide_by > now + PENDING_MOST:
-        raise _too_late("decide_by")
+        raise too_late("decide_by")
     steps = [step.after_s for step in body.escalation]
     if any(later <= earlier for earlier, later in pairwise(steps)):
         raise Invalid("invalid_escalation", "Each step must come after the one before it.")
@@ -173,7 +171,7 @@ def create(command: Command[CreateApproval], view: View) -> list[NewEvent]:
             "request": body.request,
             "context": body.context,
             "scope": scope,
-            "expires_at": _told(expires_at),
+            "expires_at": told(expires_at),
             "decide_by": timestamp(decide_by or now + (PENDING_INTERACTIVE if body.interactive else PENDING)),
             "action_digest": approval.digest,
             "supersedes": body.supersedes,
@@ -191,85 +189,8 @@ def _superseded(command: Command[CreateApproval], view: View) -> list[NewEvent]:
     old = view.get(Approval, old_id)
     if old is None or (old.workspace_id, old.room_id) != (command.meta.workspace_id, command.room_id):
         raise NotFound("approval_not_found", "There is no such approval in this room: supersedes names none.")
-    _require_open(old, command.loaded)
+    require_open(old, command.loaded)
     return [event_of(old_id, old, command.meta, "approval.superseded", {"superseded_by": command.entity_id})]
-
-
-def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
-    """``approval.decided``.
-
-    Raises:
-        NotFound: ``approval_not_found``. Forbidden: ``approver_must_be_user``.
-        Conflict: ``approval_already_decided``, ``approval_expired``, ``approval_cancelled``, ``approval_superseded``,
-            ``approval_action_mismatch``, ``approval_not_editable``.
-        Invalid: ``invalid_scope``, ``invalid_expires_at``, ``invalid_wake_at``, ``invalid_edited_request``.
-    """
-    approval = known(command, view)
-    require_person(command.meta)
-    body, now = command.body, command.loaded
-    _require_open(approval, now)
-    expect_version(command, view)
-    if body.expected_digest is not None and body.expected_digest != approval.digest:
-        raise Conflict("approval_action_mismatch", "This approval is of another action than you expect.")
-    scope = approval.scope if body.scope is None else _effective(approval, body.scope)
-    expires_at = _future("expires_at", body.expires_at, now) or approval.expires_at
-    data: Json = {
-        "decision": body.decision,
-        "reason": body.reason,
-        "action": approval.action,
-        "action_digest": _edited(approval, body),
-        "edited_request": body.edited_request,
-        "scope": scope,
-    }
-    if body.wake_at is not None and body.decision != "hold":
-        raise Invalid("invalid_wake_at", "wake_at goes with the decision hold.")
-    if body.decision == "approve":
-        if expires_at is not None and expires_at <= now:
-            raise Invalid("invalid_expires_at", "What was asked for is over: give an expires_at that is to come.")
-        if scope["type"] == "pattern" and expires_at is not None and expires_at > now + GRANT_LASTS:
-            raise _too_late("expires_at")
-        data |= {"expires_at": timestamp(expires_at or now + lasts(scope, approval.zone))}
-        data |= {"decide_by": None, "wake_at": None, "remaining_s": None}
-    elif body.decision == "deny":
-        data |= {"expires_at": _told(expires_at), "decide_by": None, "wake_at": None, "remaining_s": None}
-    else:
-        most = approval.requested_at + PENDING_MOST
-        wake_at = _future("wake_at", body.wake_at, now)
-        if wake_at is not None and wake_at > most:
-            raise _too_late("wake_at")
-        left = approval.remaining
-        if approval.status == "pending" and approval.decide_by is not None:
-            left = approval.decide_by - now
-        data |= {"expires_at": _told(expires_at), "decide_by": timestamp(most), "wake_at": _told(wake_at)}
-        data |= {"remaining_s": max(1, round(left.total_seconds()))}
-    return [event_of(command.entity_id, approval, command.meta, "approval.decided", data)]
-
-
-def _edited(approval: Approval, body: DecideApproval) -> str | None:
-    """The digest of what is decided on."""
-    if body.edited_request is None:
-        return approval.digest
-    if body.decision != "approve":
-        raise Invalid("invalid_edited_request", "edited_request goes with the decision approve.")
-    if not approval.editable:
-        raise Conflict(
-            "approval_not_editable", "Its action_digest is of something else than its request: deny it and ask anew."
-        )
-    return action_digest(
-        approval.workspace_id,
-        approval.action,
-        approval.requester,
-        approval.room_id,
-        approval.run_id,
-        body.edited_request,
-    )
-
-
-def lasts(scope: Json, zone: Zone) -> timedelta:
-    """How long what is approved lasts when nobody says."""
-    if scope.get("type") != "once":
-        return GRANT_LASTS
-    return ONCE_LASTS_HIGH_STAKES if zone == "high_stakes" else ONCE_LASTS
 
 
 def cancel(command: Command[CancelApproval], view: View) -> list[NewEvent]:
@@ -281,36 +202,9 @@ def cancel(command: Command[CancelApproval], view: View) -> list[NewEvent]:
     approval, meta = known(command, view), command.meta
     if meta.actor.type != "user" and meta.actor.principal_id != approval.requester.principal_id:
         raise Forbidden("approval_of_another", "A request is taken back by whoever made it, or by a person.")
-    _require_open(approval, command.loaded)
+    require_open(approval, command.loaded)
     expect_version(command, view)
     return [event_of(command.entity_id, approval, meta, "approval.cancelled", {"reason": command.body.reason})]
-
-
-def expire(command: Command[ExpireApproval], view: View) -> list[NewEvent]:
-    """``approval.expired``, ``.resumed``, ``.escalated`` or ``.lapsed``; nothing when its time has not come.
-
-    Raises:
-        NotFound: ``approval_not_found``.
-    """
-    approval, now = known(command, view), command.loaded
-    due = approval.due_at
-    if due is None or now < due:
-        return []
-    data: Json
-    if approval.status == "approved":
-        kind, data = "approval.lapsed", {"expires_at": timestamp(due)}
-    elif approval.decide_by is not None and now >= approval.decide_by:
-        kind, data = "approval.expired", {"decide_by": timestamp(approval.decide_by)}
-    elif approval.status == "held":
-        end = min(now + approval.remaining, approval.requested_at + PENDING_MOST)
-        again = now + timedelta(seconds=approval.escalation[0][0]) if approval.escalation else None
-        kind, data = "approval.resumed", {"decide_by": timestamp(end), "escalate_at": _told(again)}
-    else:
-        (_, notify), *rest = approval.escalation
-        following = approval.requested_at + timedelta(seconds=rest[0][0]) if rest else None
-        data = {"step": approval.escalated + 1, "notify": notify, "decide_by": _told(approval.decide_by)}
-        kind, data = "approval.escalated", {**data, "escalate_at": _told(following)}
-    return [event_of(command.entity_id, approval, command.meta, kind, data)]
 
 
 def require_person(meta: Meta) -> None:
@@ -327,9 +221,10 @@ def known(command: Command[Any], view: View) -> Approval:
     return approval
 
 
-def _require_open(approval: Approval, now: datetime) -> None:
+def require_open(approval: Approval, now: datetime, held_up: timedelta = timedelta(0)) -> None:
+    """Raise Conflict unless an approval can still be decided; ``held_up`` is for how long its time has stood still."""
     if approval.status in OPEN:
-        if approval.decide_by is None or now < approval.decide_by:
+        if approval.decide_by is None or now < approval.decide_by + held_up:
             return
         raise Conflict("approval_expired", "Nobody decided in time; ask again.", approval_status="expired")
     own: dict[str, DomainError] = {
@@ -347,12 +242,14 @@ def _require_open(approval: Approval, now: datetime) -> None:
     )
 
 
-def _effective(approval: Approval, scope: Scope) -> Json:
+def effective_of(approval: Approval, scope: Scope) -> Json:
+    """A scope with its target. Raises Invalid: ``invalid_scope``."""
     own = {"room_id": approval.room_id, "thread_id": approval.thread_id, "run_id": approval.run_id}
     return effective(scope, own, approval.workspace_id)
 
 
-def _future(member: str, given: str | None, now: datetime) -> datetime | None:
+def future(member: str, given: str | None, now: datetime) -> datetime | None:
+    """A time that was given, if any. Raises Invalid: ``invalid_<member>`` when it is not to come."""
     if given is None:
         return None
     at = moment(given)
@@ -361,11 +258,13 @@ def _future(member: str, given: str | None, now: datetime) -> datetime | None:
     return at
 
 
-def _too_late(member: str) -> Invalid:
+def too_late(member: str) -> Invalid:
+    """The refusal of a time that is too far away."""
     return Invalid(f"invalid_{member}", f"{member} must be within {PENDING_MOST.days} days.")
 
 
-def _told(at: datetime | None) -> str | None:
+def told(at: datetime | None) -> str | None:
+    """A time as events tell it."""
     return None if at is None else timestamp(at)
 
 
@@ -422,6 +321,7 @@ def evolve(state: Approval | None, event: Event) -> Approval | None:
             scope=data["scope"],
             expires_at=_at(data["expires_at"]),
             decide_by=_at(data["decide_by"]),
+            clock_from=event.recorded_at,
             editable=_is_of_request(event, data),
             escalation=tuple((step["after_s"], step["notify"]) for step in data["escalation"]),
             escalate_at=_at(data["escalate_at"]),
@@ -446,7 +346,8 @@ def evolve(state: Approval | None, event: Event) -> Approval | None:
             )
         case "approval.resumed":
             end, again = _at(data["decide_by"]), _at(data["escalate_at"])
-            return replace(state, status="pending", decide_by=end, wake_at=None, escalate_at=again)
+            at = event.recorded_at
+            return replace(state, status="pending", decide_by=end, wake_at=None, escalate_at=again, clock_from=at)
         case "approval.escalated":
             again, rest = _at(data["escalate_at"]), state.escalation[1:]
             return replace(state, escalation=rest, escalate_at=again, escalated=data["step"])

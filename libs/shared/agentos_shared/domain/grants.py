@@ -1,9 +1,11 @@
 """What an approval allows, as it is used and taken back: exactly one act, or many, which are then counted."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 from agentos_shared.domain.approval_bodies import ConsumeApproval, RevokeGrant
 from agentos_shared.domain.approval_scopes import Wish, covers
+from agentos_shared.domain.approval_stops import require_running
 from agentos_shared.domain.approvals import OPEN, Approval, event_of, known, require_person
 from agentos_shared.domain.decider import Command, Meta, View, expect_version
 from agentos_shared.domain.envelope import NewEvent
@@ -12,13 +14,25 @@ from agentos_shared.domain.policy.facts import Request
 from agentos_shared.domain.policy.records import Gated
 
 
+class Moment(NamedTuple):
+    """What :func:`consume` needs to know besides states.
+
+    Args:
+        external_write_stopped: whether the environment engages that kill switch.
+    """
+
+    now: datetime
+    external_write_stopped: bool = False
+
+
 def consume(command: Command[ConsumeApproval], view: View) -> list[NewEvent]:
     """``approval.consumed``, or ``grant.used``.
 
     Raises:
-        NotFound: ``approval_not_found``. Conflict: as :func:`used`.
+        NotFound: ``approval_not_found``. Conflict: as :func:`used`, ``kill_switch_active``.
     """
     approval, body = known(command, view), command.body
+    moment: Moment = command.loaded
     expect_version(command, view)
     wish = Wish(
         body.action or approval.action,
@@ -29,7 +43,9 @@ def consume(command: Command[ConsumeApproval], view: View) -> list[NewEvent]:
         body.resource,
         body.parameters,
     )
-    return [used(command.entity_id, approval, wish, command.meta, command.loaded)]
+    event = used(command.entity_id, approval, wish, command.meta, moment.now)
+    require_running(approval, wish, command.meta.actor, view, forced=moment.external_write_stopped)
+    return [event]
 
 
 def used(approval_id: str, approval: Approval, wish: Wish, meta: Meta, now: datetime) -> NewEvent:

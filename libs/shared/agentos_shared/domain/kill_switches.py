@@ -20,6 +20,8 @@ from agentos_shared.domain.policy.facts import KillScope, KillSwitch
 TARGETED: Final = frozenset({"room", "agent", "tool", "egress_host"})
 #: Switches of a workspace that are engaged at once: bounds the state.
 MAX_ENGAGED: Final = 1_000
+#: Released ones that are remembered.
+MAX_LIFTED: Final = 100
 
 #: (scope, target)
 _Key: TypeAlias = tuple[KillScope, str | None]
@@ -47,11 +49,25 @@ class Engaged:
 
 
 @dataclass(frozen=True, slots=True)
+class Lifted:
+    """A switch that was engaged, and from when until when."""
+
+    switch: KillSwitch
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class KillSwitches:
-    """The switches of one workspace that are engaged, by scope and target."""
+    """The switches of one workspace that are engaged, by scope and target.
+
+    Args:
+        lifted: those that were released last.
+    """
 
     workspace_id: str
     engaged: Mapping[_Key, Engaged] = field(default_factory=dict)
+    lifted: tuple[Lifted, ...] = ()
 
     @property
     def facts(self) -> tuple[KillSwitch, ...]:
@@ -121,7 +137,10 @@ def evolve(state: KillSwitches | None, event: Event) -> KillSwitches | None:
             return replace(known, engaged={**known.engaged, key: one})
         case "kill_switch.released":
             gone = data["scope"], data["target"]
-            return replace(known, engaged={key: one for key, one in known.engaged.items() if key != gone})
+            left = {key: one for key, one in known.engaged.items() if key != gone}
+            ended = known.engaged.get(gone)
+            lifted = () if ended is None else (Lifted(ended.switch, ended.since, event.recorded_at),)
+            return replace(known, engaged=left, lifted=(*known.lifted, *lifted)[-MAX_LIFTED:])
     return state
 
 

@@ -6,12 +6,23 @@ from typing import Any, Final
 
 from agentos_api.append.locator import Location
 from agentos_api.command_type import CommandType, Reader, Reference
-from agentos_shared.domain import approval_bodies, approvals, grants, ids
+from agentos_shared.domain import approval_bodies, approval_decisions, approvals, grants, ids
 from agentos_shared.domain.approval_bodies import CreateApproval, DecideApproval
 from agentos_shared.domain.approvals import Approval
 from agentos_shared.domain.decider import Command, View
 from agentos_shared.domain.envelope import Event
+from agentos_shared.domain.grants import Moment
+from agentos_shared.domain.kill_switches import switches_id
 from agentos_shared.host.lifecycle import CLOCK
+
+
+async def _moment(reader: Reader, _location: Location, _body: Any) -> Moment:
+    return Moment(CLOCK.now(), reader.external_write_stopped)
+
+
+def _switches(_body: Any, approval: Location) -> tuple[str, ...]:
+    """What may have stopped it."""
+    return (switches_id(approval.workspace_id),)
 
 
 async def _now(_reader: Reader, _location: Location, _body: Any) -> datetime:
@@ -72,9 +83,10 @@ CONTROL: Final = (
         name="approval.decide",
         path="/v1/approvals/{approval_id}/decide",
         body=approval_bodies.DecideApproval,
-        decide=approvals.decide,
+        decide=approval_decisions.decide,
         parent="approval",
         refs=_targets,
+        reads=_switches,
         load=_now,
         extra=_status,
         status=200,
@@ -95,7 +107,8 @@ CONTROL: Final = (
         body=approval_bodies.ConsumeApproval,
         decide=grants.consume,
         parent="approval",
-        load=_now,
+        reads=_switches,
+        load=_moment,
         extra=_status,
         status=200,
     ),
@@ -114,8 +127,9 @@ CONTROL: Final = (
         name="approval.expire",
         path="",
         body=approval_bodies.ExpireApproval,
-        decide=approvals.expire,
+        decide=approval_decisions.expire,
         parent="approval",
+        reads=_switches,
         load=_now,
         status=200,
         internal=True,
