@@ -11,11 +11,16 @@ from typing import Any, Final, TypeAlias
 import asyncpg
 import orjson
 
-from agentos_shared.contracts.positions import Range
+from agentos_shared.contracts.positions import Range, StreamKey
 from agentos_shared.store import statements
+from agentos_shared.store.checkpoints import PoolStore
 from agentos_shared.store.reader import Connection
 
-SQL: Final = statements.load("agentos_engine", "runs.sql")
+_TEXTS: Final = statements.load("agentos_engine", "runs.sql")
+_FIELDS: Final = "\n".join(line for line in _TEXTS["fields"].splitlines() if not line.startswith("--"))
+SQL: Final = {name: text.replace("{fields}", _FIELDS) for name, text in _TEXTS.items() if name != "fields"}
+#: Events that are read along with their claim.
+FEW: Final = 2000
 
 #: A row of the statement ``read``.
 Row: TypeAlias = Mapping[str, Any] | asyncpg.Record
@@ -90,12 +95,56 @@ def fold(rows: Iterable[Row]) -> dict[str, Change]:
     return changes
 
 
-async def apply(connection: Connection, ranges: Sequence[Range]) -> dict[str, Change]:
-    """Apply the events of these ranges within the connection's transaction, and say what they did."""
-    changes = fold(await connection.fetch(SQL["read"], *_columns(ranges)))
-    if changes:
-        await connection.execute(SQL["write"], *_arguments(changes))
-    return changes
+class RunStore(PoolStore):
+    """Checkpoints and rows of runs in as few round trips as there can be: claims of engines wait for them.
+
+    The consumer uses it for one transaction at a time.
+    """
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", prefix: str) -> None:
+        super().__init__(pool, prefix)
+        self._read: tuple[list[Range], list[asyncpg.Record]] | None = None
+        self._advanced: Sequence[Range] | None = None
+
+    async def claim(self, connection: Connection, wanted: Sequence[Range], *, parked_too: bool = False) -> list[Range]:
+        """As every consumer's, and reads the events of the claimed ranges when they are few."""
+        rows = await connection.fetch(
+            SQL["claim_and_read"],
+            [w.key.stream_type for w in wanted],
+            [w.key.stream_id for w in wanted],
+            [w.upto for w in wanted],
+            parked_too,
+            FEW,
+        )
+        ranges = list(
+            dict.fromkeys(
+                Range(StreamKey(row["stream_type"], row["stream_id"]), row["after"], row["upto"]) for row in rows
+            )
+        )
+        few = sum(r.events for r in ranges) <= FEW
+        self._read = (ranges, [row for row in rows if row["run_id"] is not None]) if few else None
+        self._advanced = None
+        return ranges
+
+    async def apply(self, connection: Connection, ranges: Sequence[Range]) -> dict[str, Change]:
+        """Apply the events of these ranges within the connection's transaction, and say what they did."""
+        read, self._read = self._read, None
+        if read is not None and set(read[0]) == set(ranges):
+            rows = read[1]
+        else:
+            rows = await connection.fetch(SQL["read"], *_columns(ranges))
+        changes = fold(rows)
+        if changes:
+            advanced = await connection.fetchval(SQL["write"], *_arguments(changes), *_columns(ranges))
+            if advanced != len(ranges):
+                raise asyncpg.exceptions.SerializationError("a checkpoint moved under its lock")
+            self._advanced = ranges
+        return changes
+
+    async def advance(self, connection: Connection, done: Sequence[Range]) -> None:
+        """As every consumer's, unless the write has done it already."""
+        if self._advanced is not done:
+            await super().advance(connection, done)
 
 
 def _arguments(changes: Mapping[str, Change]) -> list[Sequence[Any]]:

@@ -48,7 +48,7 @@ class Engine:
             f"Postgres at {postgres_address(url)}", lambda: _open(url), clock=self._clock, rng=self._rng
         )
         tasks = Tasks(clock=self._clock, rng=self._rng)
-        store = PoolStore(pool, tables.PREFIX)
+        store = self._store = runs.RunStore(pool, tables.PREFIX)
         consumer = Consumer(
             NAME,
             store=store,
@@ -110,7 +110,7 @@ class Engine:
     # --- following the store -----------------------------------------------------------------------------------------
 
     async def _apply(self, connection: Connection, ranges: Sequence[Range]) -> None:
-        self._changes = await runs.apply(connection, ranges)
+        self._changes = await self._store.apply(connection, ranges)
 
     @property
     def attached(self) -> bool:
