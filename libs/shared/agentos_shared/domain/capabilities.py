@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from agentos_shared.domain.decider import Command, CommandBody, Meta, View, expect_version
-from agentos_shared.domain.envelope import Event, NewEvent, Stream, timestamp
+from agentos_shared.domain.envelope import Event, NewEvent, Stream, Zone, timestamp
 from agentos_shared.domain.errors import Forbidden, Invalid, NotFound
 
 EVERYTHING = "*"
@@ -43,7 +43,9 @@ class DataAccess(BaseModel):
 
 
 class Scopes(BaseModel):
-    """What a capability covers. ``*`` stands for all; an empty list for nothing."""
+    """What a capability covers. ``*`` stands for all; an empty list for nothing. ``zone_max`` is the highest zone
+    that it may be used in, ``max_uses`` how many commands it is good for, whoever sends them.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -52,9 +54,11 @@ class Scopes(BaseModel):
     tools: ScopeNames | None = None
     egress_domains: ScopeNames | None = None
     data_access: DataAccess | None = None
+    zone_max: Zone | None = None
+    max_uses: int | None = Field(None, ge=1, le=1_000_000_000)
 
     def given(self) -> dict[str, Any]:
-        """The lists that were given."""
+        """What was given."""
         return self.model_dump(exclude_none=True)
 
 
@@ -86,6 +90,22 @@ class Capability:
         """Whether a list of the scopes holds this name, or all."""
         listed: Sequence[str] = self.scopes.get(scope) or ()
         return name in listed or EVERYTHING in listed
+
+
+def covers(wide: str, name: str) -> bool:
+    """Whether one name of a list covers another."""
+    return wide in (EVERYTHING, name)
+
+
+def covers_domain(wide: str, name: str) -> bool:
+    """Whether one egress domain covers another: ``*.example.org`` does example.org, what is under it, and patterns for
+    these.
+    """
+    wide, name = wide.lower(), name.lower()
+    if wide.startswith("*."):
+        bare = name.removeprefix("*.")
+        return bare == wide[2:] or bare.endswith(wide[1:])
+    return covers(wide, name)
 
 
 def refuse_engines(meta: Meta) -> None:

@@ -7,9 +7,18 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from agentos_shared.domain.capabilities import EVERYTHING, Capability, Instant, Scopes, granted, moment, refuse_engines
+from agentos_shared.domain.capabilities import (
+    Capability,
+    Instant,
+    Scopes,
+    covers,
+    covers_domain,
+    granted,
+    moment,
+    refuse_engines,
+)
 from agentos_shared.domain.decider import Command, CommandBody, View, expect_version
-from agentos_shared.domain.envelope import NewEvent, Stream, timestamp
+from agentos_shared.domain.envelope import ZONES, NewEvent, Stream, Zone, timestamp
 from agentos_shared.domain.errors import DomainError, Forbidden, Invalid, NotFound
 from agentos_shared.domain.principals import Principal
 
@@ -102,33 +111,28 @@ def narrowed(wanted: Mapping[str, Any], parent: Mapping[str, Any]) -> dict[str, 
     Rooms are the one list that means every room where it is missing; any other then covers nothing.
     """
     rooms, own = wanted.get("rooms") or (), parent.get("rooms") or ()
-    scopes: dict[str, Any] = {"rooms": _both(rooms, own, _covers) if rooms and own else [*(rooms or own)]}
+    scopes: dict[str, Any] = {"rooms": _both(rooms, own, covers) if rooms and own else [*(rooms or own)]}
     for name in _LISTS:
-        covers = _covers_domain if name == "egress_domains" else _covers
-        scopes[name] = _both(wanted.get(name) or (), parent.get(name) or (), covers)
+        fits = covers_domain if name == "egress_domains" else covers
+        scopes[name] = _both(wanted.get(name) or (), parent.get(name) or (), fits)
     ask, have = wanted.get("data_access") or {}, parent.get("data_access") or {}
-    scopes["data_access"] = {kind: _both(ask.get(kind) or (), have.get(kind) or (), _covers) for kind in _ACCESS}
+    scopes["data_access"] = {kind: _both(ask.get(kind) or (), have.get(kind) or (), covers) for kind in _ACCESS}
+    scopes["zone_max"] = lowest(wanted.get("zone_max"), parent.get("zone_max"))
+    uses = [uses for uses in (wanted.get("max_uses"), parent.get("max_uses")) if uses is not None]
+    scopes["max_uses"] = min(uses, default=None)
     return _without_empty(scopes)
 
 
-def _both(wanted: Sequence[str], parent: Sequence[str], covers: Callable[[str, str], bool]) -> list[str]:
+def lowest(*zones: Zone | None) -> Zone | None:
+    """The zone with the loosest rules among those that are given; None when none is."""
+    return min((zone for zone in zones if zone), key=ZONES.index, default=None)
+
+
+def _both(wanted: Sequence[str], parent: Sequence[str], fits: Callable[[str, str], bool]) -> list[str]:
     """The names of either list that the other one covers, each once."""
-    kept = [name for name in wanted if any(covers(wide, name) for wide in parent)]
-    kept += [name for name in parent if any(covers(wide, name) for wide in wanted)]
+    kept = [name for name in wanted if any(fits(wide, name) for wide in parent)]
+    kept += [name for name in parent if any(fits(wide, name) for wide in wanted)]
     return list(dict.fromkeys(kept))
-
-
-def _covers(wide: str, name: str) -> bool:
-    return wide in (EVERYTHING, name)
-
-
-def _covers_domain(wide: str, name: str) -> bool:
-    """``*.example.org`` covers example.org, what is under it, and patterns for these."""
-    wide, name = wide.lower(), name.lower()
-    if wide.startswith("*."):
-        bare = name.removeprefix("*.")
-        return bare == wide[2:] or bare.endswith(wide[1:])
-    return _covers(wide, name)
 
 
 def _without_empty(scopes: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from agentos_shared.domain.canonical import canonical
 
 ActorType = Literal["user", "service", "agent"]
 Zone = Literal["sandbox", "supervised", "high_stakes"]
+#: From the loosest rules to the strictest.
+ZONES: Final[tuple[Zone, ...]] = ("sandbox", "supervised", "high_stakes")
 StreamType = Literal["room", "workspace"]
 RedactionLevel = Literal["none", "partial", "full"]
 

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from pydantic import Field
 
 from agentos_shared.domain.decider import Command, CommandBody, LeasedBody, View, expect_version
-from agentos_shared.domain.envelope import Actor, Event, NewEvent, Stream, Zone
+from agentos_shared.domain.envelope import ZONES, Actor, Event, NewEvent, Stream, Zone
 from agentos_shared.domain.errors import Conflict, Invalid, NotFound
 from agentos_shared.domain.experiments import Experiment
 from agentos_shared.domain.rooms import Room
@@ -34,8 +34,6 @@ Text = Annotated[str, Field(max_length=20_000)]
 ShortText = Annotated[str, Field(max_length=500)]
 #: Of other entities, as the caller gives it; whether there is such is looked up.
 Id = Annotated[str, Field(min_length=1, max_length=64)]
-
-_ZONES: Final[tuple[Zone, ...]] = ("sandbox", "supervised", "high_stakes")
 
 
 class CreateRun(CommandBody):
@@ -127,7 +125,7 @@ class Run:
 
 def highest(*zones: Zone | None) -> Zone:
     """The zone with the strictest rules; ``sandbox`` when none is given."""
-    return max((zone for zone in zones if zone), key=_ZONES.index, default="sandbox")
+    return max((zone for zone in zones if zone), key=ZONES.index, default="sandbox")
 
 
 def create(command: Command[CreateRun], view: View) -> list[NewEvent]:

@@ -1,0 +1,1 @@
+"""Capability tokens: what a capability is carried as."""
