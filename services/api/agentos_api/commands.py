@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
+import asyncpg
 import orjson
 from pydantic import ValidationError
 
@@ -26,10 +27,13 @@ from agentos_shared.domain.canonical import canonical
 from agentos_shared.domain.decider import Command, CommandBody, Decide, LeasedBody, Meta
 from agentos_shared.domain.engine_checks import VerifiedEngine
 from agentos_shared.domain.envelope import Actor, ActorType, Stream
-from agentos_shared.domain.errors import DomainError, Invalid, NotFound
+from agentos_shared.domain.errors import DomainError, Forbidden, Invalid, NotFound
+from agentos_shared.domain.policy.facts import Request
 from agentos_shared.domain.policy.records import Gated
 
 MAX_BULK: Final = 500
+#: Whether there is an approval with a digest.
+ASKED: Final = "select exists (select from proj_approvals where workspace_id = $1 and action_digest = $2)"
 _UUID_OR_ULID = re.compile(
     r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}|[0-7][0-9A-HJKMNP-TV-Z]{25}"
 )
@@ -263,14 +267,26 @@ class Commands:
         command = await self._gated(kind, Command(body, meta, entity_id, parent_id, room_id, loaded), location)
         command, used = await self._used(kind, command, caller, location)
         scan = loaded.scan if isinstance(loaded, Kept) else None
-        decide, reads = _watched(kind, meta, (*reads, *used))
+        learned = command.loaded.learned_ids if isinstance(command.loaded, Gated) else ()
+        decide, reads = _watched(kind, meta, (*reads, *used, *learned))
         return Part(command, decide, location.stream, reads, False, kind.extra, scan)
 
     async def _gated(self, kind: CommandType, command: Command[Any], location: Location) -> Command[Any]:
         """The command with what the gate says of it, where it must pass through."""
         if kind.gate is None:
             return command
-        return command._replace(loaded=await self._gatekeeper.decide(*kind.gate(command, location)))
+        gated = await self._gatekeeper.decide(*kind.gate(command, location))
+        if gated.refused:
+            gated = replace(gated, asked_before=await self._asked_before(gated.request))
+        return command._replace(loaded=gated)
+
+    async def _asked_before(self, request: Request) -> bool:
+        """Whether an approval of exactly this is or was asked for, as far as the projection has come."""
+        try:
+            asked: bool = await self._reader.pool.fetchval(ASKED, request.workspace_id, request.digest)
+        except asyncpg.UndefinedTableError:
+            return False
+        return asked
 
     async def _used(
         self, kind: CommandType, command: Command[Any], caller: Caller, location: Location

@@ -28,6 +28,7 @@ from agentos_api.gatekeeper import Gatekeeper
 from agentos_api.http import app
 from agentos_api.http.access import Access
 from agentos_api.http.protocol import Protocol
+from agentos_api.learning import Guard
 from agentos_api.leases import LeaseDesk
 from agentos_api.live.decisions import Decisions
 from agentos_api.live.history import StoreHistory
@@ -99,6 +100,8 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     appender.listen(decisions.on_commit)
     timers = ApprovalTimers(pool, commands)
     appender.listen(timers.on_commit)
+    guard = Guard(commands)
+    appender.listen(guard.on_commit)
     pings = RunPings(nats)
     appender.listen(pings.on_commit)
     desk = LeaseDesk(nats, access, commands)
@@ -133,6 +136,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
         tasks.spawn("appender", appender.run)
         http = tasks.spawn("http", server.serve)
         tasks.spawn("approval timers", timers.run, on_crash="restart")
+        tasks.spawn("guard", guard.run, on_crash="restart")
         tasks.spawn("run pings", pings.run, on_crash="restart")
         tasks.spawn("slow heads", server.close_slow_heads)
         tasks.spawn("disk", disk.run, on_crash="restart")

@@ -9,12 +9,17 @@ from agentos_shared.domain.agents import Agent
 from agentos_shared.domain.approvals import Approval
 from agentos_shared.domain.capabilities import Capability
 from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
+from agentos_shared.domain.constraints import Constraint
 from agentos_shared.domain.envelope import Event, Stream
 from agentos_shared.domain.kill_switches import KillSwitches
 from agentos_shared.domain.policy.facts import FACT_KINDS, SEEDED_ACTIONS, ActionRule, Facts, Request
 
 #: Events by which what decisions depend on changes, besides approvals.
-CHANGES: Final = tuple(name for name, kind in EVENT_TYPES.items() if kind in FACT_KINDS - {"approval"})
+CHANGES: Final = (
+    *(name for name, kind in EVENT_TYPES.items() if kind in FACT_KINDS - {"approval"}),
+    "constraint.activated",
+    "constraint.retired",
+)
 #: Events by which an approval begins and ceases to allow something, or allows less.
 APPROVAL_ENDS: Final = ("approval.consumed", "approval.lapsed", "grant.revoked")
 APPROVAL_CHANGES: Final = ("approval.decided", "grant.used", *APPROVAL_ENDS)
@@ -73,6 +78,7 @@ class Known:
     def facts(self, request: Request, now: datetime) -> Facts:
         """What a request is decided on."""
         capabilities: Mapping[str, Capability] = self._states.get(Capability, {})
+        learned: Mapping[str, Constraint] = self._states.get(Constraint, {})
         switches: Mapping[str, KillSwitches] = self._states.get(KillSwitches, {})
         token_id = request.capability_token_id
         agent = None if request.principal_id is None else self._agents.get(request.principal_id)
@@ -84,6 +90,7 @@ class Known:
             capability_revoked=_revoked_above(token_id, capabilities),
             action=self._action(request),
             kill_switches=tuple(switch for state in switches.values() for switch in state.facts),
+            constraints=tuple(fact for name, state in learned.items() if (fact := state.fact(name, now)) is not None),
         )
 
     def _action(self, request: Request) -> ActionRule | None:

@@ -36,6 +36,12 @@ class UnquarantineAgent(CommandBody):
     """Lets an agent out of quarantine."""
 
 
+class AutoQuarantine(CommandBody):
+    """Puts an agent into quarantine that went on asking for what it may not."""
+
+    reason_code: str = Field(min_length=1, max_length=200)
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
     """What decisions and answers read of an agent."""
@@ -106,6 +112,15 @@ def quarantine(command: Command[QuarantineAgent], view: View) -> list[NewEvent]:
         return []
     reason = command.body.quarantine_reason or MANUAL_REASON
     return [quarantined(command.meta, agent, reason, command.loaded, mode="manual")]
+
+
+def auto_quarantine(command: Command[AutoQuarantine], view: View) -> list[NewEvent]:
+    """As :func:`quarantine`, for refusals that an agent repeated."""
+    agent = _agent(command, view)
+    if agent.quarantined_at is not None:
+        return []
+    reason = f"auto_repeated_{command.body.reason_code}"
+    return [quarantined(command.meta, agent, reason, command.loaded, mode="auto")]
 
 
 def quarantined(meta: Meta, agent: Agent, reason: str, at: datetime, *, mode: str) -> NewEvent:

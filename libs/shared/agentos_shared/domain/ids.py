@@ -31,6 +31,8 @@ ENGINE: Final = "eng_"
 AGENT: Final = "agt_"
 ACTION: Final = "actn_"
 KILL_SWITCH: Final = "kill_"
+#: Before 32 hexadecimal digits.
+CONSTRAINT: Final = "cst_"
 ENGINE_TOKEN: Final = "engtok_"  # noqa: S105 - the prefix, not a token
 
 _POOL_BYTES: Final = 4096

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from agentos_api.append.locator import Location
 from agentos_api.append.stream_cache import fold
 from agentos_api.command_type import CommandType, Reader, Reference
-from agentos_shared.domain import action_registry, agents, delegations, engines, ids, kill_switches
+from agentos_shared.domain import action_registry, agents, constraints, delegations, engines, ids, kill_switches
 from agentos_shared.domain.action_registry import Action, RecordDrill, RegisterAction
 from agentos_shared.domain.agents import Agent
 from agentos_shared.domain.capabilities import Capability
@@ -195,6 +195,32 @@ AGENTS: Final = (
         refs=_stopped,
         load=_forced,
         extra=_switches,
+        status=200,
+    ),
+    CommandType(
+        name="agent.auto_quarantine",
+        path="",
+        body=agents.AutoQuarantine,
+        decide=agents.auto_quarantine,
+        parent="agent",
+        load=_now,
+        status=200,
+        internal=True,
+    ),
+    CommandType(
+        name="constraint.activate",
+        path="/v1/constraints/{constraint_id}/activate",
+        body=constraints.ActivateConstraint,
+        decide=constraints.activate,
+        parent="constraint",
+        status=200,
+    ),
+    CommandType(
+        name="constraint.retire",
+        path="/v1/constraints/{constraint_id}/retire",
+        body=constraints.RetireConstraint,
+        decide=constraints.retire,
+        parent="constraint",
         status=200,
     ),
 )

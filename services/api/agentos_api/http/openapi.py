@@ -138,6 +138,8 @@ _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "policy.evaluate": {"action": "external.write", "context": {"to": "ada@example.org"}},
     "action.register": {"action_type": "invoice.send", "side_effect": "external_write"},
     "action.record_drill": {"action_type": "invoice.send", "undo_succeeded": True, "read_back_matched": True},
+    "constraint.activate": {"effect": "deny"},
+    "constraint.retire": {"reason": "the list is right again"},
     "kill_switch.change": {"action": "engage", "scope": "external_write", "reason": "letters to the wrong people"},
     "agent.register": {"display_name": "Summariser"},
     "agent.quarantine": {"quarantine_reason": "asks for what it may not"},

@@ -7,6 +7,7 @@ from agentos_projector.projections.agents import AGENTS
 from agentos_projector.projections.approvals import APPROVALS
 from agentos_projector.projections.artifacts import ARTIFACTS
 from agentos_projector.projections.capabilities import CAPABILITIES
+from agentos_projector.projections.constraints import CONSTRAINTS
 from agentos_projector.projections.engine_tokens import ENGINE_TOKENS
 from agentos_projector.projections.engines import ENGINES
 from agentos_projector.projections.evidence import EVIDENCE
@@ -49,6 +50,7 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     AGENTS,
     ACTIONS,
     KILL_SWITCHES,
+    CONSTRAINTS,
     APPROVALS,
     GRANTS,
 )

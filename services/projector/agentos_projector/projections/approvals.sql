@@ -47,6 +47,8 @@ create index {table}_of_room on {table} (room_id, updated_at desc, approval_id d
 create index {table}_of_status on {table} (workspace_id, status, updated_at desc, approval_id desc);
 -- The pipeline: what a run waits for.
 create index {table}_of_run on {table} (run_id, updated_at desc) where run_id is not null;
+-- Whether an approval of exactly this was asked for.
+create index {table}_of_digest on {table} (workspace_id, action_digest);
 -- What time brings about by itself.
 create index {table}_due on {table} (due_at) where due_at is not null
 

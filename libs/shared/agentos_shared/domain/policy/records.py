@@ -10,6 +10,7 @@ from pydantic import Field
 from agentos_shared.domain.actions import ActionName
 from agentos_shared.domain.decider import Command, CommandBody, Meta, View
 from agentos_shared.domain.envelope import Event, NewEvent, Stream, Zone
+from agentos_shared.domain.policy import learning
 from agentos_shared.domain.policy.decision import Decision
 from agentos_shared.domain.policy.facts import Request
 from agentos_shared.domain.rooms import Room
@@ -46,6 +47,7 @@ class Gated:
     Args:
         mode: ``shadow`` marks refusals as not blocking; what is decided is the same.
         at: when it was decided.
+        asked_before: whether an approval of exactly this is or was asked for.
         used_before: whether the approval that allows it has been used in an append of its own: it is of another stream.
     """
 
@@ -54,6 +56,17 @@ class Gated:
     mode: Mode = "enforce"
     at: datetime | None = None
     used_before: bool = False
+    asked_before: bool = False
+
+    @property
+    def learned_ids(self) -> tuple[str, ...]:
+        """The constraint that a refusal counts for: its events are decided on that."""
+        return (learning.learned_id(self.request, self.decision, blocked=self.blocked),) if self.refused else ()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the refusal is more than a mark."""
+        return self.refused and self.mode == "enforce"
 
     @property
     def refused(self) -> bool:
@@ -94,16 +107,15 @@ def evaluate(command: Command[EvaluatePolicy], view: View) -> list[NewEvent]:
 
 
 def recorded(decision_id: str, gated: Gated, meta: Meta, view: View) -> list[NewEvent]:
-    """The events of a decision: one when it allows, two when it does not."""
+    """The events of a decision: one when it allows; when it does not, also the refusal and what is learned from it."""
     request, decision = gated.request, gated.decision
-    blocked = gated.refused and gated.mode == "enforce"
     about = {
         "category": request.category,
         "action": request.action,
         "reason_code": decision.reason_code,
         "reason": decision.reason,
         "enforcement_mode": gated.mode,
-        "blocked": blocked,
+        "blocked": gated.blocked,
         "capability_token_id": request.capability_token_id,
     }
     decided = _event(
@@ -132,7 +144,9 @@ def recorded(decision_id: str, gated: Gated, meta: Meta, view: View) -> list[New
     if not gated.refused:
         return [decided]
     refusal = {"decision_id": decision_id, **about, "action_digest": decision.action_digest}
-    return [decided, _event(decision_id, gated, meta, view, _REFUSALS[decision.decision], refusal)]
+    refused = _event(decision_id, gated, meta, view, _REFUSALS[decision.decision], refusal)
+    learned = learning.chain(refused, request, decision, view, asked_before=gated.asked_before)
+    return [decided, refused, *learned]
 
 
 def evolve(state: None, event: Event) -> None:

@@ -1,0 +1,172 @@
+"""What refusals lead to, over HTTP: constraints, repeated mistakes, and quarantine by itself."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4  # noqa: TID251 - a test's own workspace
+
+import httpx
+import pytest
+
+from tests.fixtures.stack import Stack, wait_until
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[httpx.Client]:
+    headers = {"x-workspace-id": f"ws_{uuid4().hex[:12]}"}
+    with httpx.Client(base_url=stack.url, headers=headers, timeout=20) as made:
+        yield made
+
+
+def post(client: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
+    answer = client.post(path, json=body)
+    assert answer.status_code in (200, 201), answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+def read(client: httpx.Client, path: str, **query: Any) -> dict[str, Any]:
+    answer = client.get(path, params=query)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def position(answer: dict[str, Any]) -> str:
+    return f"{answer['stream_type']}/{answer['stream_id']}@{answer['stream_seq']}"
+
+
+def code(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]
+
+
+def agent_of(client: httpx.Client) -> dict[str, Any]:
+    made = post(client, "/v1/agents", display_name="Watcher")
+    return {"actor_type": "agent", "actor_id": made["agent_id"], "principal_id": made["principal_id"]}
+
+
+def ask(client: httpx.Client, action: str = "external.write", **members: Any) -> dict[str, Any]:
+    return post(client, "/v1/policy/evaluate", action=action, **members)
+
+
+def types(client: httpx.Client) -> list[str]:
+    found = read(client, "/v1/events", stream_type="workspace", stream_id=client.headers["x-workspace-id"], limit=200)
+    return [event["event_type"] for event in found["events"]]
+
+
+def test_the_chain_is_in_the_stream_in_order(client: httpx.Client) -> None:
+    first, second = ask(client), ask(client)
+    found = read(client, "/v1/events", stream_type="workspace", stream_id=client.headers["x-workspace-id"])["events"]
+    chain = ["policy.decided", "policy.requires_approval", "learning.from_failure", "constraint.learned"]
+    assert [event["event_type"] for event in found] == [*chain, *chain, "mistake.repeated"]
+    assert len({event["correlation_id"] for event in found[:4]}) == 1
+    decided, refused, failure, learned = found[:4]
+    assert (failure["causation_id"], refused["causation_id"]) == (refused["event_id"], decided["event_id"])
+    assert found[7]["causation_id"] == learned["event_id"]
+    assert first["decision_id"] == failure["entity_id"] != second["decision_id"]
+    page = read(client, "/v1/constraints", min_position=position(second))
+    (constraint,) = page["constraints"]
+    assert (constraint["seen_count"], constraint["repeat_count"], constraint["status"]) == (2, 2, "candidate")
+    assert (constraint["category"], constraint["subject_key"]) == ("action", "actor:user:anon")
+    assert read(client, f"/v1/constraints/{constraint['constraint_id']}")["constraint"] == constraint
+
+
+def test_an_agent_that_repeats_a_mistake_goes_into_quarantine(client: httpx.Client) -> None:
+    agent = agent_of(client)
+    for _ in range(3):
+        assert ask(client, **agent)["reason_code"] == "external_write_requires_approval"
+
+    def quarantined() -> bool:
+        found = read(client, f"/v1/agents/{agent['actor_id']}")["agent"]
+        return bool(found["quarantine_reason"] == "auto_repeated_external_write_requires_approval")
+
+    wait_until(quarantined, 10)
+    (event,) = read(client, "/v1/events", event_types="agent.quarantined")["events"]
+    assert (event["data"]["mode"], event["actor_type"], event["actor_id"]) == ("auto", "service", "policy_guard")
+    for _ in range(4):
+        assert ask(client, **agent)["reason_code"] == "agent_quarantined"
+    assert types(client).count("agent.quarantined") == 1
+
+
+def test_an_agent_that_waits_for_an_approval_does_not(client: httpx.Client) -> None:
+    agent = agent_of(client)
+    asked = ask(client, **agent)
+    who = {"actor_type": "agent", "actor_id": agent["actor_id"]}
+    approval = post(client, "/v1/approvals", action="external.write", action_digest=asked["action_digest"], **who)
+    read(client, "/v1/approvals", min_position=position(approval))
+    last = [ask(client, **agent) for _ in range(5)][-1]
+    assert last["reason_code"] == "external_write_requires_approval"
+    (constraint,) = read(client, "/v1/constraints", agent_id=agent["actor_id"], min_position=position(last))[
+        "constraints"
+    ]
+    assert (constraint["seen_count"], constraint["repeat_count"]) == (6, 1)
+    assert read(client, f"/v1/agents/{agent['actor_id']}")["agent"]["quarantined_at"] is None
+
+
+def test_nobody_brings_another_agent_into_quarantine(client: httpx.Client) -> None:
+    agent = agent_of(client)
+    asked = [ask(client, actor_type="agent", actor_id=agent["actor_id"]) for _ in range(4)]
+    assert {answer["reason_code"] for answer in asked} == {"agent_principal_required"}
+    last = asked[-1]
+    (constraint,) = read(client, "/v1/constraints", min_position=position(last))["constraints"]
+    assert (constraint["agent_id"], constraint["repeat_count"]) == (None, 4)
+
+
+def test_a_person_activates_and_retires(client: httpx.Client) -> None:
+    agent = agent_of(client)
+    room_id = post(client, "/v1/rooms", title="Ops")["room_id"]
+    last = ask(client, room_id=room_id, **agent)
+    (constraint,) = read(client, "/v1/constraints", min_position=position(last), status="candidate")["constraints"]
+    path = f"/v1/constraints/{constraint['constraint_id']}"
+    assert code(client.post(f"{path}/activate", json={})) == (400, "missing_effect")
+    assert code(client.post(f"{path}/activate", json={"effect": "allow"})) == (400, "invalid_effect")
+    as_agent = {"effect": "deny", "actor_type": "agent", "actor_id": agent["actor_id"]}
+    assert code(client.post(f"{path}/activate", json=as_agent)) == (403, "activator_must_be_user")
+    assert code(client.post(f"{path}/retire", json={})) == (409, "constraint_not_active")
+    post(client, f"{path}/activate", effect="deny", expires_at="2099-01-01T00:00:00Z")
+    assert ask(client, room_id=room_id, **agent)["reason_code"] == "constraint.learned"
+    found = read(client, path)["constraint"]
+    assert (found["status"], found["effect"], found["expires_at"]) == ("active", "deny", "2099-01-01T00:00:00.000Z")
+    post(client, f"{path}/retire", reason="it is right again")
+    assert ask(client, room_id=room_id, **agent)["reason_code"] == "external_write_requires_approval"
+    assert read(client, path)["constraint"]["status"] == "retired"
+
+
+def test_refused_tool_calls_are_learned_from(client: httpx.Client) -> None:
+    room_id = post(client, "/v1/rooms", title="Ops")["room_id"]
+    run_id = post(client, "/v1/runs", room_id=room_id)["run_id"]
+    post(client, f"/v1/runs/{run_id}/start")
+    step_id = post(client, f"/v1/runs/{run_id}/steps", kind="tool")["step_id"]
+    post(client, "/v1/policy/kill-switch", action="engage", scope="tool", target="shell")
+    wish = {"tool_name": "shell", "input": {"command": "ls"}}
+    answers = [post(client, f"/v1/steps/{step_id}/toolcalls", **wish) for _ in range(2)]
+    assert {answer["reason_code"] for answer in answers} == {"kill_switch_active"}
+    last = answers[-1]
+    (constraint,) = read(client, "/v1/constraints", min_position=position(last))["constraints"]
+    assert (constraint["category"], constraint["repeat_count"], constraint["room_id"]) == ("tool", 2, room_id)
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ({"status": "lost"}, "invalid_status"),
+        ({"limit": "0"}, "invalid_limit"),
+        ({"cursor": "x"}, "invalid_cursor"),
+        ({"min_position": "x"}, "invalid_min_position"),
+    ],
+)
+def test_malformed_lists_are_refused(client: httpx.Client, query: dict[str, str], error: str) -> None:
+    assert code(client.get("/v1/constraints", params=query)) == (400, error)
+
+
+def test_what_is_of_another_workspace_is_not_there(client: httpx.Client) -> None:
+    last = ask(client)
+    (constraint,) = read(client, "/v1/constraints", min_position=position(last))["constraints"]
+    headers = {"x-workspace-id": "ws_other"}
+    path = f"/v1/constraints/{constraint['constraint_id']}"
+    for answer in (
+        client.get(path, headers=headers),
+        client.get("/v1/constraints/cst_none"),
+        client.post(f"{path}/activate", json={"effect": "deny"}, headers=headers),
+        client.post("/v1/constraints/cst_none/retire", json={}),
+    ):
+        assert code(answer) == (404, "constraint_not_found")
