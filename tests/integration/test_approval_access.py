@@ -48,3 +48,32 @@ def test_engines_ask_and_only_the_user_decides(client: httpx.Client) -> None:
         assert decided["approval_status"] == "approved"
         event = client.get(f"/v1/events/{decided['event_id']}").json()["event"]
         assert (event["actor_type"], event["actor_id"]) == ("user", "local"), "the credential says who it is"
+
+
+def test_in_open_mode_deciding_may_take_the_local_users_token(start_api: StartApi, nats: Nats, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("correct-horse\n")
+    api = start_api(nats.url("api"), {"AGENTOS_APPROVER": "session", "AGENTOS_LOCAL_TOKEN_FILE": str(token)})
+    api.wait_up()
+    with httpx.Client(base_url=api.url, timeout=20) as client:
+        asked = make(client, "/v1/approvals", action="email.send", actor_type="agent", actor_id="bot")
+        decide = f"/v1/approvals/{asked['approval_id']}/decide"
+        body = {"decision": "approve", "actor_type": "user", "actor_id": "ceo", "scope": {"type": "workspace"}}
+        item = {"approval_id": asked["approval_id"], **body}
+        for headers in ({}, {"authorization": "Bearer wrong"}):
+            refused = client.post(decide, json=body, headers=headers)
+            assert (refused.status_code, refused.json()["error"]) == (403, "approver_session_required")
+            bulk = {"commands": [{"type": "approval.decide", "body": item}]}
+            (result,) = client.post("/v1/commands", json=bulk, headers=headers).json()["results"]
+            assert (result["status"], result["error"]) == (403, "approver_session_required")
+            (result,) = client.post("/v1/approvals/decide-batch", json={"decisions": [item]}, headers=headers).json()[
+                "results"
+            ]
+            assert result["error"] == "approver_session_required"
+        proof = {"authorization": "Bearer correct-horse"}
+        decided = client.post(decide, json=body, headers=proof).raise_for_status().json()
+        event = client.get(f"/v1/events/{decided['event_id']}").json()["event"]
+        assert (event["actor_type"], event["actor_id"]) == ("user", "local")
+        revoke = f"/v1/grants/{asked['approval_id']}/revoke"
+        assert client.post(revoke, json={}).json()["error"] == "approver_session_required"
+        assert client.post(revoke, json={}, headers=proof).status_code == 200

@@ -68,6 +68,7 @@ class CommandType:
         load: reads or draws what ``decide`` needs besides states; its result is ``command.loaded``.
         gate: the wish that the gate decides on first, from the command and the place; its decision is
             ``command.loaded``. What it does not allow is answered 200, with the decision in place of the entity's id.
+        by_person: whether only people may, so that in open mode it may take proof of being one.
         acts: whether it does what the gate allows, so that the approval which allows it is used.
         extra: further members of the answer.
         kept: the answer as an idempotency key keeps it, where it tells a secret.
@@ -92,6 +93,7 @@ class CommandType:
     refs: Callable[[Any], tuple[Reference, ...]] | None = None
     load: Load | None = None
     gate: Callable[[Command[Any], Location], Wanted] | None = None
+    by_person: bool = False
     acts: bool = False
     extra: Extra | None = None
     kept: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None

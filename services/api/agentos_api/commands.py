@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import asyncpg
 import orjson
@@ -48,6 +48,7 @@ class Caller(NamedTuple):
         origin: method and path, for keys and problem documents.
         claim_token: ``x-claim-token``, the lease that it writes under.
         engine: the engine whose credentials came with the request and were checked.
+        approver: as whom it may decide what only people may; None: it shows no right to.
     """
 
     workspace_id: str
@@ -61,6 +62,7 @@ class Caller(NamedTuple):
     traceparent: str | None = None
     claim_token: str | None = None
     engine: VerifiedEngine | None = None
+    approver: Actor | Literal["as claimed"] | None = "as claimed"
 
 
 class Commands:
@@ -237,7 +239,7 @@ class Commands:
             body = kind.body.model_validate(value)
         except ValidationError as error:
             raise problem.invalid_body(error) from None
-        meta = _meta(caller, body)
+        meta = _meta(_person(caller) if kind.by_person else caller, body)
         if kind.opens_stream:
             if caller.engine is not None:
                 caller.engine.require_room("")  # no list of rooms can name one that does not exist yet
@@ -353,6 +355,17 @@ def _take_parent(parameter: str, value: dict[str, Any]) -> tuple[str, dict[str, 
     if not isinstance(parent_id, str) or not parent_id:
         raise Invalid(f"missing_{parameter}", f"{parameter} is required here, since there is no path to name it.")
     return parent_id, {name: member for name, member in value.items() if name != parameter}
+
+
+def _person(caller: Caller) -> Caller:
+    """The caller as whoever decides. Raises Forbidden: ``approver_session_required``."""
+    if caller.approver == "as claimed" or caller.engine is not None:
+        return caller
+    if caller.approver is None:
+        raise Forbidden(
+            "approver_session_required", "Decisions need the local user's token here: `Authorization: Bearer <token>`."
+        )
+    return caller._replace(actor=caller.approver)
 
 
 def _meta(caller: Caller, body: CommandBody) -> Meta:

@@ -15,6 +15,10 @@ class ApiSettings(ServiceSettings):
     host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535, description="TCP port of the HTTP API")] = 7717
     auth: Annotated[Literal["open", "enforced"], Field(description="open (loopback only) or enforced")] = "open"
+    approver: Annotated[
+        Literal["claim", "session"],
+        Field(description="who decides in open mode: whom the caller claims to be, or only the local user's token"),
+    ] = "claim"
     open_behind_loopback: Annotated[
         bool, Field(description="1 in a container whose port is published on loopback only")
     ] = False
@@ -48,6 +52,8 @@ class ApiSettings(ServiceSettings):
             )
         if self.auth == "enforced" and self.local_token_file is None:
             raise ValueError("AGENTOS_AUTH=enforced needs AGENTOS_LOCAL_TOKEN_FILE")
+        if self.approver == "session" and self.local_token_file is None:
+            raise ValueError("AGENTOS_APPROVER=session needs AGENTOS_LOCAL_TOKEN_FILE")
         return self
 
 

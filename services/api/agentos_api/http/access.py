@@ -8,7 +8,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from agentos_api.registry.registry import Registry
@@ -35,10 +35,12 @@ class Identity(NamedTuple):
     Args:
         actor: None: nobody is proved, and in open mode the actor is the caller's own claim.
         engine: where the credentials are an engine's.
+        approver: the person as whom it may decide; None: nobody is proved to be one.
     """
 
     actor: Actor | None = None
     engine: VerifiedEngine | None = None
+    approver: Actor | Literal["as claimed"] | None = "as claimed"
 
 
 _NOBODY: Final = Identity()
@@ -61,6 +63,7 @@ class Access:
     def __init__(self, settings: ApiSettings, local_token: str | None, registry: Registry) -> None:
         self._registry = registry
         self._enforced = settings.auth == "enforced"
+        self._proven_approver = settings.approver == "session" and not self._enforced
         self._token = local_token.encode() if local_token else None
         self._hosts = {host.strip().lower() for host in settings.allowed_hosts.split(",") if host.strip()}
         self._origins = {origin.strip().rstrip("/").lower() for origin in settings.allowed_origins.split(",")} - {""}
@@ -116,6 +119,8 @@ class Access:
             engine = await self._engine_of(headers, workspace_id)
             if engine is not None:
                 return Identity(engine.actor, engine)
+        if self._proven_approver:
+            return Identity(approver=self._local_user(_token(headers), workspace_id))
         if not self._enforced:
             return _NOBODY
         token = _token(headers)
@@ -123,9 +128,16 @@ class Access:
             return _NOBODY
         if token is None:
             raise Unauthorized("missing_bearer_token", "Send `Authorization: Bearer <token>`.")
-        if self._token is None or not hmac.compare_digest(token, self._token):
+        user = self._local_user(token, workspace_id)
+        if user is None:
             raise Unauthorized("invalid_token", "This token is not valid.")
-        return Identity(principals.actor(workspace_id, "user", "local"))
+        return Identity(user)
+
+    def _local_user(self, token: bytes | None, workspace_id: str) -> Actor | None:
+        """The local user, whose token this is; None: it is not."""
+        if token is None or self._token is None or not hmac.compare_digest(token, self._token):
+            return None
+        return principals.actor(workspace_id, "user", "local")
 
     async def engine(
         self,

@@ -179,6 +179,7 @@ class Edge:
             traceparent,
             _text(headers.get(b"x-claim-token")),
             identity.engine,
+            approver=identity.approver,
         )
         body = parse(raw) if raw else {}
         if isinstance(kind, Call):
