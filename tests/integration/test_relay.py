@@ -87,6 +87,24 @@ async def test_rows_that_were_published_already_are_deleted_and_not_published_ag
     await line.check()
 
 
+async def test_holes_in_the_store_do_not_keep_other_events_back(line: Line) -> None:
+    await line.relay.stop()
+    made = [one.event for one in await line.store.append("room_a", "room_a", "room_a", "room_b", "room_b", "room_c")]
+    lost = [made[1], made[4]]  # in the middle of one stream, and at the end of another
+    async with line.store.connection.transaction():
+        await line.store.connection.execute("alter table evt_events disable trigger evt_events_append_only")
+        await line.store.connection.execute(
+            "delete from evt_events where event_id = any($1::uuid[])", [event.event_id for event in lost]
+        )
+        await line.store.connection.execute("alter table evt_events enable always trigger evt_events_append_only")
+    for event in lost:
+        line.store.events.remove(event)
+    await line.relay.start()
+    await line.holds_all()
+    line.relay.on_commit(await line.store.append("room_b", "room_c"))
+    await line.check()
+
+
 async def test_more_commits_than_memory_takes_are_read_from_the_table(line: Line) -> None:
     line.relay._memory._max_events = 10
     for _ in range(5):

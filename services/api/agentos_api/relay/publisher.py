@@ -17,8 +17,11 @@ from agentos_api.relay.jetstream import Contents, EventsStream
 from agentos_api.relay.outbox import Due, Position, StreamKey, Table
 from agentos_api.relay.pipeline import Outgoing, Pipeline
 from agentos_shared.domain.envelope import Event
+from agentos_shared.host import metrics
 
 log = structlog.get_logger()
+
+MISSING: Final = metrics.counter("relay_missing_events", "Holes that the relay met in the event store itself.")
 
 #: Few enough that one burst does not hold up the event loop for longer than a millisecond or two.
 BURST: Final = 64
@@ -126,14 +129,32 @@ class Publisher:
         if due.seq <= place.sent:
             return
         while due.seq > place.sent + 1:
-            for event in await self._table.stretch(due.key, place.sent, due.seq - 1, LOAD):
+            between = await self._table.stretch(due.key, place.sent, due.seq - 1, LOAD)
+            if not between or between[0].stream_seq > place.sent + 1:
+                self._miss(due.key, place.sent + 1)
+            for event in between:
                 await self._add(Outgoing(event, event.envelope_json(), None, None))
+            if not between:
+                place.sent = due.seq - 1
         if due.committed is not None:
             event, body = due.committed.event, due.committed.json
+        elif (found := events.get((due.key, due.seq))) is not None:
+            event, body = found, found.envelope_json()
         else:
-            event = events[due.key, due.seq]
-            body = event.envelope_json()
+            self._miss(due.key, due.seq)
+            place.sent = due.seq
+            return
         await self._add(Outgoing(event, body, due.position, due.traceparent))
+
+    def _miss(self, key: StreamKey, seq: int) -> None:
+        """The history itself has a hole. Whoever follows the stream finds it in the store; other streams go on."""
+        MISSING.inc()
+        log.error(
+            "event_missing_in_store",
+            stream="/".join(key),
+            stream_seq=seq,
+            detail="The event store lacks an event: run `agentos audit verify`, and restore a backup.",
+        )
 
     async def _add(self, outgoing: Outgoing) -> None:
         event = outgoing.event
