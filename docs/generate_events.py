@@ -27,7 +27,7 @@ from agentos_shared.domain.errors import DomainError
 from agentos_shared.domain.evidence import RunEvent
 from agentos_shared.domain.grants import Moment
 from agentos_shared.domain.policy.evaluate import evaluate
-from agentos_shared.domain.policy.facts import SEEDED_ACTIONS, Facts, Request
+from agentos_shared.domain.policy.facts import SEEDED_ACTIONS, DataLabel, Facts, Request
 from agentos_shared.domain.policy.records import Gated
 
 TARGET = Path(__file__).with_name("events.md")
@@ -61,6 +61,9 @@ ENTITIES = {
     "denied decision": "dec_01KAT0NB2Q4M7S2W5Y8C1E6HFZ",
     "engine": engine_id("ws_dev", "summariser"),
     "repeated decision": "dec_01KAT0NB4Q4M7S2W5Y8C1E6HFZ",
+    "unjustified access": "dec_01KAT0NB6Q4M7S2W5Y8C1E6HFZ",
+    "justified access": "dec_01KAT0NB8Q4M7S2W5Y8C1E6HFZ",
+    "denied access": "dec_01KAT0NBAQ4M7S2W5Y8C1E6HFZ",
     "capability": "7f0f2a51-2f0e-4f0b-8d5e-0f7f4f3a2b1c",
     "refused capability": "8e1b3c62-3a1f-4a1c-9e6f-1a8a5a4b3c2d",
     "agent": "agt_5f1c0a7e3b924d68a1d0c2f49e7b6a35",
@@ -116,6 +119,20 @@ def _gated(action: str, zone: Zone) -> Gated:
     digest = action_digest("ws_dev", action, META.actor, ENTITIES["room"], None, context)
     request = Request("ws_dev", "action", action, META.actor, digest, zone, room_id=ENTITIES["room"], context=context)
     return Gated(request, evaluate(request, Facts(MOMENT, action=SEEDED_ACTIONS[action])))
+
+
+_SALARIES = {"resource_type": "file", "resource_id": "salaries.csv"}
+_READ = {"action": "data.read", **_SALARIES}
+
+
+def _access(label: DataLabel, justification: str | None = None) -> Gated:
+    """What the gate says of reading data with a label."""
+    resource = "file/salaries.csv"
+    digest = action_digest("ws_dev", "data.read", META.actor, None, None, {"resource": resource})
+    request = Request(
+        "ws_dev", "data_access", "data.read", META.actor, digest, resource=resource, justification=justification
+    )
+    return Gated(request, evaluate(request, Facts(MOMENT, label=label)))
 
 
 EXAMPLES: tuple[Example, ...] = (
@@ -271,6 +288,7 @@ _GRANT = {
 }
 _REFUSED = _gated("external.write", "supervised")
 ENTITIES["constraint"] = _REFUSED.learned_ids[0]
+_PAYROLL = DataLabel("confidential", None, ("payroll",))
 _DRILL = {"action_type": "invoice.send"}
 _INVOICE = {**_DRILL, "side_effect": "external_write", "reversible": True, "undo_window_s": 3600}
 EXAMPLES += (
@@ -282,6 +300,11 @@ EXAMPLES += (
     Example("policy.evaluate", _WISH, new="repeated decision", loaded=_REFUSED),
     Example("constraint.activate", {"effect": "deny", "expires_at": "2026-12-24T05:30:00.123Z"}),
     Example("constraint.retire", {"reason": "the list is right again"}),
+    Example("resource_label.set", {**_SALARIES, "label": "confidential", "purpose_tags": ["payroll"]}),
+    Example("data_access.request", _READ, new="unjustified access", loaded=_access(_PAYROLL)),
+    Example("data_access.request", _READ, new="justified access", loaded=_access(_PAYROLL, "asked by the auditor")),
+    Example("resource_label.set", {**_SALARIES, "label": "restricted"}),
+    Example("data_access.request", _READ, new="denied access", loaded=_access(DataLabel("restricted"))),
     Example("kill_switch.change", {"action": "engage", "reason": "letters to the wrong people"}, loaded=False),
     Example("kill_switch.change", {"action": "release", "reason": "the list is right again"}, loaded=False),
     Example("capability.grant", _GRANT, loaded=Ancestry(MOMENT)),

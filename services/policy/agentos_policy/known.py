@@ -12,7 +12,8 @@ from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
 from agentos_shared.domain.constraints import Constraint
 from agentos_shared.domain.envelope import Event, Stream
 from agentos_shared.domain.kill_switches import KillSwitches
-from agentos_shared.domain.policy.facts import FACT_KINDS, SEEDED_ACTIONS, ActionRule, Facts, Request
+from agentos_shared.domain.policy.facts import FACT_KINDS, SEEDED_ACTIONS, ActionRule, DataLabel, Facts, Request
+from agentos_shared.domain.resource_labels import ResourceLabel, label_id
 
 #: Events by which what decisions depend on changes, besides approvals.
 CHANGES: Final = (
@@ -89,9 +90,15 @@ class Known:
             capability=capabilities.get(token_id) if token_id is not None else None,
             capability_revoked=_revoked_above(token_id, capabilities),
             action=self._action(request),
+            label=self._label(request),
             kill_switches=tuple(switch for state in switches.values() for switch in state.facts),
             constraints=tuple(fact for name, state in learned.items() if (fact := state.fact(name, now)) is not None),
         )
+
+    def _label(self, request: Request) -> DataLabel:
+        labels: Mapping[str, ResourceLabel] = self._states.get(ResourceLabel, {})
+        found = labels.get(label_id(request.workspace_id, request.resource)) if labels and request.resource else None
+        return DataLabel() if found is None else found.fact
 
     def _action(self, request: Request) -> ActionRule | None:
         actions: Mapping[str, Action] = self._states.get(Action, {})

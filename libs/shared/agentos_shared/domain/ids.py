@@ -31,6 +31,7 @@ ENGINE: Final = "eng_"
 AGENT: Final = "agt_"
 ACTION: Final = "actn_"
 KILL_SWITCH: Final = "kill_"
+RESOURCE_LABEL: Final = "lbl_"
 #: Before 32 hexadecimal digits.
 CONSTRAINT: Final = "cst_"
 ENGINE_TOKEN: Final = "engtok_"  # noqa: S105 - the prefix, not a token

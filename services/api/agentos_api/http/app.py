@@ -37,6 +37,7 @@ from agentos_api.routes import (
     messages,
     pipeline,
     principals,
+    resource_labels,
     rooms,
     runs,
     scorecards,
@@ -76,6 +77,7 @@ ROUTERS: Final = tuple(
         action_registry,
         kill_switches,
         constraints,
+        resource_labels,
         approvals,
         grants,
         system,
@@ -109,7 +111,7 @@ def build(services: Services, commands: Commands, access: Access, calls: Sequenc
     api.add_exception_handler(RequestValidationError, _invalid_request)
     api.add_exception_handler(HTTPException, _http_error)
     api.add_exception_handler(Exception, _unexpected)
-    streams = Streams(services.hub, access.recheck)
+    streams = Streams(services.hub, access.recheck_identity)
     return Edge(
         api,
         commands,

@@ -44,7 +44,9 @@ _SECURITY: Final[Mapping[str, Any]] = {
 #: Tags of nouns whose plural takes more than an s.
 _TAGS: Final[Mapping[str, str]] = {
     "capability": "capabilities",
+    "data_access": "data_access",
     "kill_switch": "kill_switches",
+    "resource_label": "data_access",
     "engine_evidence": "engines",
     "evidence": "evidence",
     "tool": "tool_calls",
@@ -138,6 +140,8 @@ _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "policy.evaluate": {"action": "external.write", "context": {"to": "ada@example.org"}},
     "action.register": {"action_type": "invoice.send", "side_effect": "external_write"},
     "action.record_drill": {"action_type": "invoice.send", "undo_succeeded": True, "read_back_matched": True},
+    "resource_label.set": {"resource_type": "file", "resource_id": "salaries.csv", "label": "confidential"},
+    "data_access.request": {"action": "data.read", "resource_type": "file", "resource_id": "salaries.csv"},
     "constraint.activate": {"effect": "deny"},
     "constraint.retire": {"reason": "the list is right again"},
     "kill_switch.change": {"action": "engage", "scope": "external_write", "reason": "letters to the wrong people"},

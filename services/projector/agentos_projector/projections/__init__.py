@@ -20,6 +20,7 @@ from agentos_projector.projections.lessons import LESSONS
 from agentos_projector.projections.messages import MESSAGES
 from agentos_projector.projections.principals import PRINCIPALS
 from agentos_projector.projections.projection import Projection
+from agentos_projector.projections.resource_labels import RESOURCE_LABELS
 from agentos_projector.projections.rooms import ROOMS
 from agentos_projector.projections.run_attempts import RUN_ATTEMPTS
 from agentos_projector.projections.runs import RUNS
@@ -51,6 +52,7 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     ACTIONS,
     KILL_SWITCHES,
     CONSTRAINTS,
+    RESOURCE_LABELS,
     APPROVALS,
     GRANTS,
 )

@@ -20,7 +20,7 @@ Label = Literal["public", "internal", "restricted", "confidential", "sensitive_p
 Effect = Literal["deny", "require_approval", "warn"]
 
 #: Kinds of entities (``entity_type``) that decisions depend on.
-FACT_KINDS: Final = frozenset({"action", "agent", "approval", "capability", "kill_switch"})
+FACT_KINDS: Final = frozenset({"action", "agent", "approval", "capability", "kill_switch", "resource_label"})
 
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
