@@ -150,6 +150,14 @@ class Cluster:
             yield twin
 
     @contextlib.contextmanager
+    def second_engine(self) -> Iterator[Twin]:
+        """Another engine service with the settings that the supervisor gives to its own."""
+        (port,) = _free_ports(self.stack.data_dir, "engine_2")
+        own = {"AGENTOS_HEALTH_PORT": str(port), "AGENTOS_FAILPOINTS": ""}
+        with self._twin("engine", own, port) as twin:
+            yield twin
+
+    @contextlib.contextmanager
     def _twin(self, service: str, own: Mapping[str, str], port: int) -> Iterator[Twin]:
         log = self.stack.data_dir / "logs" / f"{service}-2.log"
         with log.open("ab") as stream:

@@ -30,9 +30,6 @@ SHORT: Final = 15
 LONG: Final = 100
 STEPS: Final = 20
 ENGINES: Final = ("one", "two", "three")  # the first has credentials, the others only say who they are
-CONTESTS: Final = 1000
-LANES: Final = 25
-AT_ONCE: Final = 500
 #: Commands that a failure tells.
 TOLD: Final = 60
 
@@ -306,37 +303,6 @@ def _the_answer(answers: Sequence[Answer]) -> Answer:
     assert told, answers
     assert all(answer == told[0] for answer in told), f"one key, several answers: {told}"
     return told[0]
-
-
-async def _contest(service: Service, workspace_id: str, room_id: str, run_id: str) -> None:
-    """Both ask at the same moment for the one run of a room."""
-    bodies = [{"actor_id": engine, "room_id": room_id} for engine in ENGINES[:2]]
-    asked = (service.post(Request("/v1/runs/claim", body), workspace_id) for body in bodies)
-    answers = await asyncio.gather(*asked)
-    assert [answer.status for answer in answers] == [200, 200], answers
-    assert [a.body["run"]["run_id"] for a in answers if a.body["claimed"]] == [run_id], answers
-
-
-def test_of_two_engines_one_gets_the_run_a_thousand_times_over(cluster: Cluster) -> None:
-    workspace_id = f"ws_contest_{next(_workspaces)}"
-
-    async def make(service: Service, kind: str, bodies: list[dict[str, Any]]) -> list[str]:
-        made: list[str] = []
-        for first in range(0, len(bodies), AT_ONCE):
-            commands = [{"type": f"{kind}.create", "body": body} for body in bodies[first : first + AT_ONCE]]
-            answer = await service.post(Request("/v1/commands", {"commands": commands}), workspace_id)
-            made += [result[f"{kind}_id"] for result in answer.body["results"]]
-        return made
-
-    async def contests(service: Service) -> None:
-        rooms = await make(service, "room", [{"title": "Work"}] * CONTESTS)
-        runs = await make(service, "run", [{"room_id": room_id} for room_id in rooms])
-        pairs = list(zip(rooms, runs, strict=True))
-        for first in range(0, CONTESTS, LANES):  # side by side only to save time
-            await asyncio.gather(*(_contest(service, workspace_id, *pair) for pair in pairs[first : first + LANES]))
-
-    with Service(cluster.stack.url, cluster.stack.postgres_url) as service:
-        service.run(contests(service))
 
 
 @pytest.mark.timeout(900)
