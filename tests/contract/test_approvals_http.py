@@ -120,7 +120,10 @@ def test_the_life_of_an_approval(client: httpx.Client, room: str) -> None:
 
 
 def test_what_is_wrong_with_a_request_is_told(client: httpx.Client, room: str) -> None:
-    run = make(client, "/v1/runs", {"room_id": room})["run_id"]
+    thread, other_thread = (
+        make(client, f"/v1/rooms/{room}/threads", {"title": title})["thread_id"] for title in ("T", "U")
+    )
+    run = make(client, "/v1/runs", {"room_id": room, "thread_id": thread})["run_id"]
     other = make(client, "/v1/rooms", {"title": "Other"})["room_id"]
     for body, status, code in (
         ({}, 400, "missing_action"),
@@ -135,6 +138,7 @@ def test_what_is_wrong_with_a_request_is_told(client: httpx.Client, room: str) -
         ({"action": "x", "action_digest": "x"}, 400, "invalid_action_digest"),
         ({"action": "x", "escalation": [{"after_s": 0, "notify": "a"}]}, 400, "invalid_escalation"),
         ({"action": "x", "run_id": run, "room_id": other}, 400, "run_room_mismatch"),
+        ({"action": "x", "run_id": run, "thread_id": other_thread}, 400, "run_thread_mismatch"),
         ({"action": "x", "room_id": "room_none"}, 404, "room_not_found"),
         ({"action": "x", "thread_id": "th_none"}, 404, "thread_not_found"),
         ({"action": "x", "run_id": "run_none"}, 404, "run_not_found"),

@@ -10,7 +10,7 @@ import pytest
 
 from agentos_api.approval_timers import SQL as TIMERS
 from agentos_api.reads.listing import Listing
-from agentos_api.reads.paging import LATEST
+from agentos_api.reads.paging import EARLIEST, LATEST
 from agentos_api.routes import approvals, grants
 from agentos_projector import tables
 from agentos_projector.apply import Applier
@@ -78,7 +78,10 @@ async def test_each_filter_is_served_by_its_index(
 
 
 async def test_what_is_due_is_found_by_its_time(api: "asyncpg.Connection[Any]") -> None:
-    assert await used(api, TIMERS["near"], MOMENT, 500) == {"proj_approvals_due"}
-    soon = await api.fetch(TIMERS["near"], MOMENT + timedelta(days=1, seconds=1), 500)
-    assert len(soon) == 60, "those that nobody has decided"
-    assert await api.fetch(TIMERS["near"], MOMENT, 500) == []
+    first = (EARLIEST, "")
+    assert await used(api, TIMERS["near"], MOMENT, *first, 500) == {"proj_approvals_due"}
+    upto = MOMENT + timedelta(days=1, seconds=1)
+    soon = await api.fetch(TIMERS["near"], upto, *first, 40)
+    rest = await api.fetch(TIMERS["near"], upto, soon[-1]["due_at"], soon[-1]["approval_id"], 40)
+    assert len({row["approval_id"] for row in [*soon, *rest]}) == 60, "those that nobody has decided"
+    assert await api.fetch(TIMERS["near"], MOMENT, *first, 500) == []

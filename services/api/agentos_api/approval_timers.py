@@ -16,6 +16,7 @@ import structlog
 from agentos_api.append.appender import Committed
 from agentos_api.append.submission import Answer, Outcome
 from agentos_api.commands import Caller, Commands
+from agentos_api.reads.paging import EARLIEST
 from agentos_shared.domain import principals
 from agentos_shared.domain.approvals import due_after
 from agentos_shared.domain.errors import DomainError
@@ -31,10 +32,15 @@ COMMAND: Final = "approval.expire"
 #: Seconds between looks at the projection, and how far each looks ahead.
 LOOK_S: Final = 1.0
 AHEAD: Final = timedelta(seconds=3)
-MOST: Final = 500
+PAGE: Final = 500
+#: Seconds for which one is left alone that could not be done: its time stands still, or another process was first.
+ASLEEP_S: Final = 5.0
 TIMEOUT_S: Final = 5.0
 
 FIRED: Final = metrics.counter("approval_timers_fired", "Timers of approvals whose time had come.")
+
+DONE: Final = 200
+NOTHING_DONE: Final = 204
 
 #: (workspace, approval)
 Key: TypeAlias = tuple[str, str]
@@ -56,14 +62,18 @@ class ApprovalTimers:
         self._clock = clock
         self._rng = rng
         self._near: dict[Key, datetime] = {}
+        self._asleep: dict[Key, float] = {}
         self._wake = asyncio.Event()
 
     def on_commit(self, batch: Sequence[Committed]) -> None:
         """Note what this process has just committed."""
         for event in (committed.event for committed in batch):
+            if event.entity_type == "kill_switch":  # time stands still, or goes on
+                self._asleep.clear()
             if event.entity_type != "approval" or event.event_type == "grant.used":
                 continue
             key = event.workspace_id, event.entity_id
+            self._asleep.pop(key, None)
             due = due_after(event)
             if due is not None and due <= self._clock.now() + AHEAD:
                 self._near[key] = due
@@ -83,13 +93,22 @@ class ApprovalTimers:
             await self._fire()
 
     async def _look(self) -> None:
-        try:
-            rows = await self._pool.fetch(SQL["near"], self._clock.now() + AHEAD, MOST, timeout=TIMEOUT_S)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            log.debug("approval_timers_unread", error=f"{type(error).__name__}: {error}")
-            return
-        for row in rows:
-            self._near.setdefault((row["workspace_id"], row["approval_id"]), row["due_at"])
+        now = self._clock.monotonic()
+        self._asleep = {key: until for key, until in self._asleep.items() if until > now}
+        upto, place = self._clock.now() + AHEAD, (EARLIEST, "")
+        while True:
+            try:
+                rows = await self._pool.fetch(SQL["near"], upto, *place, PAGE, timeout=TIMEOUT_S)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.debug("approval_timers_unread", error=f"{type(error).__name__}: {error}")
+                return
+            for row in rows:
+                key = row["workspace_id"], row["approval_id"]
+                if key not in self._asleep:
+                    self._near.setdefault(key, row["due_at"])
+            if len(rows) < PAGE:
+                return
+            place = rows[-1]["due_at"], rows[-1]["approval_id"]
 
     def _until_next(self, otherwise: float) -> float:
         if not self._near:
@@ -117,10 +136,14 @@ class ApprovalTimers:
         caller = Caller(workspace_id, COMMAND, COMMAND, actor)
         kind = self._commands.service_types[COMMAND]
         try:
-            await self._commands.serve(kind, caller, {"approval_id": approval_id}, None, _render)
+            answer = await self._commands.serve(kind, caller, {"approval_id": approval_id}, None, _render)
+            done = answer.status == DONE
         except Exception as error:
             log.warning("approval_timer_failed", approval_id=approval_id, error=f"{type(error).__name__}: {error}")
+            done = False
+        if not done:
+            self._asleep[workspace_id, approval_id] = self._clock.monotonic() + ASLEEP_S
 
 
 def _render(outcome: Outcome) -> Answer:
-    return Answer(outcome.status if isinstance(outcome, DomainError) else 200, b"")
+    return Answer(DONE if outcome and not isinstance(outcome, DomainError) else NOTHING_DONE, b"")

@@ -50,7 +50,7 @@ create index {table}_of_run on {table} (run_id, updated_at desc) where run_id is
 -- Whether an approval of exactly this was asked for.
 create index {table}_of_digest on {table} (workspace_id, action_digest);
 -- What time brings about by itself.
-create index {table}_due on {table} (due_at) where due_at is not null
+create index {table}_due on {table} (due_at, approval_id) where due_at is not null
 
 -- name: requested
 insert into {table} (
