@@ -50,9 +50,9 @@ set seen_count = coalesce((counted.data ->> 'seen_count')::int, t.seen_count),
     status = case decided.event_type
         when 'constraint.activated' then 'active' when 'constraint.retired' then 'retired' else t.status
     end,
-    effect = coalesce(decided.data ->> 'effect', t.effect),
-    expires_at = case decided.event_type
-        when 'constraint.activated' then (decided.data ->> 'expires_at')::timestamptz else t.expires_at
+    effect = coalesce(activated.data ->> 'effect', t.effect),
+    expires_at = case
+        when activated.entity_id is null then t.expires_at else (activated.data ->> 'expires_at')::timestamptz
     end,
     updated_at = last.recorded_at,
     entity_version = last.entity_version,
@@ -71,9 +71,15 @@ left join (
     order by e.entity_id, e.stream_seq desc
 ) counted on counted.entity_id = last.entity_id
 left join (
-    select distinct on (e.entity_id) e.entity_id, e.event_type, e.data
+    select distinct on (e.entity_id) e.entity_id, e.event_type
     from {events}
     where e.event_type in ('constraint.activated', 'constraint.retired')
     order by e.entity_id, e.stream_seq desc
 ) decided on decided.entity_id = last.entity_id
+left join (
+    select distinct on (e.entity_id) e.entity_id, e.data
+    from {events}
+    where e.event_type = 'constraint.activated'
+    order by e.entity_id, e.stream_seq desc
+) activated on activated.entity_id = last.entity_id
 where t.constraint_id = last.entity_id
