@@ -17,7 +17,7 @@ import pytest
 
 from tests.fixtures.stack import CLI, Stack, agentos, running_stack, wait_until
 
-COMPONENTS = {"postgres", "nats", "api", "projector"}
+COMPONENTS = {"postgres", "nats", "api", "projector", "engine", "policy"}
 
 
 def processes_of(data_dir: Path) -> list[psutil.Process]:
