@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 import pytest_asyncio
 from nats import connect
 
@@ -115,18 +116,63 @@ async def test_the_same_key_gets_the_same_claim(here: Site) -> None:
     assert (await here.post("/v1/runs/claim", {"actor_id": "f"}, idempotency_key="k1")).json()["claimed"] is False
 
 
-async def test_a_claim_whose_reply_got_lost_is_not_lost(here: Site, stack: Stack) -> None:
-    room = await here.room()
-    run_id, further = await here.run(room), await here.run(room)
-    body = json.dumps({"actor_id": "e"}).encode()
+async def sent(here: Site, stack: Stack, key: str = "", **claim: Any) -> asyncio.StreamWriter:
+    """A connection on which a claim has just been asked for."""
+    body = json.dumps({"actor_id": "e", **claim}).encode()
     place = urlsplit(stack.url)
     _, writer = await asyncio.open_connection(place.hostname, place.port)
     writer.write(
         b"POST /v1/runs/claim HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-        b"x-workspace-id: %b\r\nidempotency-key: lost\r\ncontent-length: %d\r\n\r\n%b"
-        % (here.workspace_id.encode(), len(body), body)
+        b"x-workspace-id: %b\r\n%bcontent-length: %d\r\n\r\n%b"
+        % (here.workspace_id.encode(), f"idempotency-key: {key}\r\n".encode() if key else b"", len(body), body)
     )
     await writer.drain()
+    return writer
+
+
+@pytest.mark.parametrize("key", ["", "gone"])
+async def test_who_hung_up_gets_no_run(here: Site, stack: Stack, key: str) -> None:
+    room = await here.room()
+    waiting = [await sent(here, stack, key and f"{key}{n}", wait_s=20) for n in range(5)]
+    assert await here.claim("other", wait_s=0.3) is None  # by then those wait, too
+    for writer in waiting:
+        writer.transport.abort()
+    assert await here.claim("other", wait_s=0.3) is None
+    run_id = await here.run(room)
+    run = await here.claim("other", wait_s=5)
+    assert run is not None
+    assert (run["run_id"], run["attempt_no"]) == (run_id, 1)
+
+
+async def test_a_run_given_to_who_hung_up_meanwhile_is_free_again(here: Site, stack: Stack) -> None:
+    room = await here.room()
+    for _ in range(20):
+        waiting = [await sent(here, stack, wait_s=20) for _ in range(3)]
+        run_id = await here.run(room)
+        for writer in waiting:
+            writer.transport.abort()
+        run = await here.claim("other", wait_s=10)
+        if run is None or run["run_id"] != run_id:
+            raise AssertionError([event["event_type"] for event in await here.events(run_id)])
+        assert (await here.complete(run)).status_code == 200
+
+
+async def test_a_key_whose_first_request_hung_up_waits_anew(here: Site, stack: Stack) -> None:
+    room = await here.room()
+    first = await sent(here, stack, "k", wait_s=20)
+    again = asyncio.create_task(here.post("/v1/runs/claim", {"actor_id": "e", "wait_s": 20}, idempotency_key="k"))
+    assert await here.claim("other", wait_s=0.3) is None
+    first.transport.abort()
+    assert await here.claim("other", wait_s=0.3) is None
+    run_id = await here.run(room)
+    async with asyncio.timeout(5):
+        assert (await again).json()["run"]["run_id"] == run_id
+
+
+async def test_a_claim_whose_reply_got_lost_is_not_lost(here: Site, stack: Stack) -> None:
+    room = await here.room()
+    run_id, further = await here.run(room), await here.run(room)
+    writer = await sent(here, stack, "lost")
     writer.transport.abort()  # before any answer can come
 
     async def claimed() -> bool:

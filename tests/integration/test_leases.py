@@ -1,8 +1,11 @@
 """Leases against a whole stack: they end in time, they outlive the engine service, and an old one never writes."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
+from typing import Any
 
 import pytest_asyncio
 
@@ -119,6 +122,44 @@ async def test_leases_outlive_the_engine_service(start_stack: Callable[..., Stac
         assert not {run["run_id"] for run in rest} & {run["run_id"] for run in runs}
         ends = await asyncio.gather(*(here.complete(run) for run in runs))
         assert [end.status_code for end in ends] == [200] * 50
+
+
+async def test_a_heartbeat_that_nobody_answers_says_so_well_before_the_lease_ends(
+    start_stack: Callable[..., Stack],
+) -> None:
+    stack = start_stack()
+    async with site(stack.url) as here:
+        await here.run(await here.room())
+        run = await here.claim()
+        assert run is not None
+        process = stack.pid("engine")
+        os.kill(process, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(SHORTEST_S - 1):
+                beat = await here.lease(run, "heartbeat")
+        finally:
+            os.kill(process, signal.SIGCONT)
+        assert (beat.status_code, beat.json()["error"], beat.headers["retry-after"]) == (503, "engine_unavailable", "1")
+        assert (await here.lease(run, "heartbeat")).status_code == 200
+
+
+async def test_a_heartbeat_takes_what_the_claim_took(here: Site) -> None:
+    await here.run(await here.room())
+    one, other = [await here.done("/v1/engines/register", {"actor_id": name}) for name in ("one", "other")]
+
+    def proof(registered: dict[str, Any]) -> dict[str, str]:
+        token = registered["token"]
+        return {"x_engine_id": token["engine_id"], "x_engine_token": token["engine_token"]}
+
+    run = (await here.done("/v1/runs/claim", {}, **proof(one)))["run"]
+    path, body = f"/v1/runs/{run['run_id']}/lease/heartbeat", {"claim_token": run["claim_token"]}
+    stranger = await here.post(path, body, **proof(other))
+    assert (stranger.status_code, stranger.json()["error"]) == (409, "lease_token_mismatch")
+    nobody = await here.post(path, body)
+    assert (nobody.status_code, nobody.json()["error"]) == (401, "missing_engine_token")
+    assert (await here.post(path, body, **proof(one))).status_code == 200
+    assert (await here.post(path, {**body, "actor_id": "one"})).status_code == 200
+    assert (await here.complete(run)).status_code == 200
 
 
 async def test_lost_tables_are_made_anew_with_one_fresh_ttl_for_open_leases(

@@ -3,11 +3,14 @@
 A claim may wait for half a minute, so its answer comes by itself, on a subject of this process. That a message with
 claims was taken is acknowledged at once: when nobody takes it, its claims need not wait to learn that. Who took it is
 asked now and then whether it is still there: the claims of a process that died are asked for again.
+
+A claim that nobody waits for any more is withdrawn, so that no run is given to somebody who is gone.
 """
 
 import asyncio
 import itertools
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,6 +34,8 @@ TAKEN_S: Final = 5.0
 WATCH_S: Final = 1.0
 MOST: Final = 200
 MAX_BYTES: Final = 500_000
+#: Claims of which it is remembered that they were withdrawn, for the moment that their answer may be under way.
+REMEMBERED: Final = 1000
 
 
 @dataclass(slots=True)
@@ -44,10 +49,18 @@ class _Waiting:
 
 
 class ClaimLine:
-    """Asks for runs. Idempotent to start and stop."""
+    """Asks for runs. Idempotent to start and stop.
 
-    def __init__(self, client: Client) -> None:
+    Args:
+        undelivered: told of each run that was given to a claim which had been withdrawn, unless it had an idempotency
+            key: under that it may be asked for again.
+    """
+
+    def __init__(self, client: Client, undelivered: Callable[[Mapping[str, Any]], None]) -> None:
         self._client = client
+        self._undelivered = undelivered
+        self._withdrawn: deque[int] = deque(maxlen=REMEMBERED)
+        self._withdrawing: set[asyncio.Task[None]] = set()
         self._reply_to = subjects.claims_of(ids.random_bytes(8).hex())
         self._numbers = itertools.count()
         self._waiting: dict[int, _Waiting] = {}
@@ -64,6 +77,8 @@ class ClaimLine:
     async def stop(self) -> None:
         """End it; who still waits is told to ask again."""
         self.drain()
+        if self._withdrawing:
+            await asyncio.wait(self._withdrawing, timeout=1)
         subscription, self._subscription = self._subscription, None
         if subscription is not None and not self._client.is_closed:
             await subscription.unsubscribe()
@@ -74,6 +89,7 @@ class ClaimLine:
 
     def drain(self) -> None:
         """This process stops: who waits is told to ask again. What is granted after all the same key gets again."""
+        self._withdraw(list(self._waiting))
         for number in list(self._waiting):
             self._refuse(number, TryLater("draining", "This process stops; ask again."))
 
@@ -95,9 +111,29 @@ class ClaimLine:
             async with asyncio.timeout(wait_s + ANSWER_S):
                 return await waiting.answer
         except TimeoutError:
+            self._withdraw([number])
             raise away() from None
+        except asyncio.CancelledError:
+            self._withdraw([number])
+            raise
         finally:
             del self._waiting[number]
+
+    def _withdraw(self, numbers: list[int]) -> None:
+        """Say that nobody waits for these any more. When that is lost, a run may wait for its lease to run out."""
+        if not numbers or not self._client.is_connected:
+            return
+        self._leaving = [(number, asked) for number, asked in self._leaving if number not in numbers]
+        self._withdrawn += [number for number in numbers if self._waiting[number].question.get("key") is None]
+        body = orjson.dumps({"reply_to": self._reply_to, "numbers": numbers})
+        task = asyncio.create_task(self._client.publish(subjects.ENGINE_WITHDRAW, body))
+        self._withdrawing.add(task)
+        task.add_done_callback(self._sent)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._withdrawing.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.debug("claims_not_withdrawn", error=f"{type(error).__name__}: {error}")
 
     def _leave(self, number: int, question: Mapping[str, Any]) -> None:
         self._leaving.append((number, orjson.dumps({**question, "number": number})))
@@ -169,6 +205,8 @@ class ClaimLine:
             waiting = self._waiting.get(number)
             if waiting is not None and not waiting.answer.done():
                 waiting.answer.set_result(answer)
+            elif number in self._withdrawn and answer["status"] == 200 and answer["body"]["run"] is not None:
+                self._undelivered(answer["body"]["run"])
 
     def _refuse(self, number: int, error: TryLater) -> None:
         waiting = self._waiting.get(number)

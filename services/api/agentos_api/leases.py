@@ -5,8 +5,9 @@ answer comes back the same way.
 """
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import nats.errors
@@ -29,8 +30,10 @@ from agentos_shared.domain.engine_checks import VerifiedEngine, missing_token
 from agentos_shared.domain.envelope import Actor
 from agentos_shared.domain.errors import DomainError, Invalid, TryLater
 
-#: What an answer to a heartbeat may take.
-ANSWER_S: Final = 15.0
+#: How long an answer to a heartbeat is waited for, each time: together well below the shortest lease, so that who
+#: renews it learns in time that it was not renewed.
+ANSWER_S: Final = 1.0
+ASKS: Final = 2
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -61,7 +64,10 @@ class ClaimRun(EngineBody):
 
 
 class Heartbeat(EngineBody):
-    """Renews a lease for as long as it was given at first. ``claim_token`` (required) is the claim's."""
+    """Renews a lease for as long as it was given at first. ``claim_token`` (required) is the claim's.
+
+    It needs what the claim needed: credentials, which must be the holder's, or in open mode somebody's name.
+    """
 
     claim_token: Annotated[str, Field(min_length=1, max_length=64)] | None = None
 
@@ -132,7 +138,8 @@ class LeaseDesk:
         self._access = access
         self._commands = commands
         self._gate = KeyGate(keeps=lambda answer: not answer.body.startswith(_NOTHING))
-        self._line = ClaimLine(client)
+        self._line = ClaimLine(client, self._let_go)
+        self._letting_go: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Begin to take claims. Idempotent."""
@@ -204,22 +211,30 @@ class LeaseDesk:
                 "token_id": None if engine is None else engine.token_id,
             },
         }
-        if key is None:
-            return _answer(await self._line.ask(question, body.wait_s), caller.instance)
-        question["key"] = {"idempotency_key": key.key, "scope": key.scope, "fingerprint": key.fingerprint.hex()}
+        if key is not None:
+            question["key"] = {"idempotency_key": key.key, "scope": key.scope, "fingerprint": key.fingerprint.hex()}
 
         async def ask() -> Answer:
             return _answer(await self._line.ask(question, body.wait_s), caller.instance)
 
-        return await self._gate.run(key, ask)
+        asking = ask() if key is None else self._gate.run(key, ask)
+        if asked.gone is None or not body.wait_s:
+            return await asking
+        return await _while_there(asked.gone, asking)
 
     async def heartbeat(self, asked: Asked) -> Answer:
         """``POST /v1/runs/{run_id}/lease/heartbeat``."""
         caller, (run_id,) = asked.caller, asked.ids
         location = await self._commands.location(("run", run_id), caller.workspace_id)
         room_id = location.stream.id if location.stream.type == "room" else None
-        await self._engine(asked, engines.HEARTBEAT, room_id)
-        question = {"workspace_id": caller.workspace_id, "run_id": run_id, "claim_token": _token(asked.body)}
+        engine = await self._engine(asked, engines.HEARTBEAT, room_id)
+        _claimer(caller, asked.body, engine)
+        question = {
+            "workspace_id": caller.workspace_id,
+            "run_id": run_id,
+            "claim_token": _token(asked.body),
+            "engine_id": None if engine is None else engine.engine_id,
+        }
         return await self._ask(subjects.ENGINE_HEARTBEAT, question, caller.instance)
 
     async def release(self, asked: Asked) -> Answer:
@@ -238,6 +253,18 @@ class LeaseDesk:
             given["correlation_id"] = asked.body.correlation_id
         return await self._commands.execute(kind, caller, given, run_id, asked.size)
 
+    def _let_go(self, run: Mapping[str, Any]) -> None:
+        """Release a run that was given to a claim for which nobody waits any more."""
+        task = asyncio.create_task(self._release_undelivered(run))
+        self._letting_go.add(task)
+        task.add_done_callback(self._letting_go.discard)
+
+    async def _release_undelivered(self, run: Mapping[str, Any]) -> None:
+        kind = self._commands.service_types["run.release"]
+        caller = Caller(run["workspace_id"], kind.name, kind.name)
+        with contextlib.suppress(DomainError):  # its lease runs out then
+            await self._commands.execute(kind, caller, {"claim_token": run["claim_token"]}, run["run_id"], 0)
+
     async def _engine(self, asked: Asked, action: str, room_id: str | None) -> VerifiedEngine | None:
         body: EngineBody = asked.body
         workspace_id = asked.caller.workspace_id
@@ -247,14 +274,18 @@ class LeaseDesk:
 
     async def _ask(self, subject: str, question: Mapping[str, Any], instance: str) -> Answer:
         """Raises TryLater: ``engine_unavailable`` when nobody answers."""
-        if not self._client.is_connected:
-            raise away()
-        try:
-            reply = await self._client.request(subject, orjson.dumps(question), timeout=ANSWER_S)
-            answer = orjson.loads(reply.data)
-        except (nats.errors.Error, TimeoutError, asyncio.InvalidStateError, orjson.JSONDecodeError) as error:
-            raise away() from error
-        return _answer(answer, instance)
+        body = orjson.dumps(question)
+        for _ in range(ASKS):  # a process that died with the question under way may have left another
+            if not self._client.is_connected:
+                break
+            try:
+                reply = await self._client.request(subject, body, timeout=ANSWER_S)
+            except TimeoutError:
+                continue
+            except (nats.errors.Error, asyncio.InvalidStateError):
+                break
+            return _answer(orjson.loads(reply.data), instance)
+        raise away()
 
 
 def _answer(answer: Mapping[str, Any], instance: str) -> Answer:
@@ -269,8 +300,21 @@ def _answer(answer: Mapping[str, Any], instance: str) -> Answer:
 _NOTHING: Final = b'{"claimed":false'
 
 
-def _claimer(caller: Caller, body: ClaimRun, engine: VerifiedEngine | None) -> Actor:
-    """Who claims. Raises Unauthorized: ``missing_engine_token`` when nothing says."""
+async def _while_there(gone: Callable[[], Awaitable[None]], asking: Coroutine[Any, Any, Answer]) -> Answer:
+    """What ``asking`` answers; it is given up when ``gone`` returns, and then nobody reads the answer."""
+    task, watch = asyncio.ensure_future(asking), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return await task
+        return Answer(200, _NOTHING + b',"run":null}')
+    finally:
+        watch.cancel()
+        task.cancel()
+
+
+def _claimer(caller: Caller, body: EngineBody, engine: VerifiedEngine | None) -> Actor:
+    """Who claims, or holds what was claimed. Raises Unauthorized: ``missing_engine_token`` when nothing says."""
     if engine is not None:
         return engine.actor
     name = body.actor_id or caller.claimed_id

@@ -27,7 +27,9 @@ log = structlog.get_logger("agentos.commands")
 
 #: What each service may ask for.
 ALLOWED: Final[Mapping[str, frozenset[str]]] = {
-    "engine": frozenset({"run.claim", "run.expire", "run.timeout", "evidence.finalize", "incident.open"}),
+    "engine": frozenset(
+        {"run.claim", "run.release", "run.expire", "run.timeout", "evidence.finalize", "incident.open"}
+    ),
 }
 MAX_RUNNING: Final = 64
 STOP_S: Final = 2.0

@@ -50,7 +50,7 @@ class EngineBus:
         self._running: set[asyncio.Task[None]] = set()
         self._answers: dict[str, list[bytes]] = {}
         self._telling: asyncio.Task[None] | None = None
-        self._asked: set[tuple[str, int]] = set()
+        self._asked: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._told = self._taken = 0
         self._taking = asyncio.Condition()
 
@@ -86,7 +86,10 @@ class EngineBus:
         await self._client.subscribe(subject, queue=subjects.ENGINE_QUEUE, cb=on_message)
 
     async def take_claims(self, handler: Handler) -> None:
-        """Take messages with many claims, and answer each claim by itself, once there is an answer to it."""
+        """Take messages with many claims, and answer each claim by itself, once there is an answer to it.
+
+        ``handler`` is cancelled when nobody waits for its answer any more.
+        """
 
         taken = orjson.dumps({"by": self._name})
 
@@ -103,21 +106,28 @@ class EngineBus:
                     self._tell(asked["reply_to"], question["number"], BUSY)
                     continue
                 task = asyncio.create_task(self._claim(asked["reply_to"], question, handler))
+                self._asked[asked["reply_to"], question["number"]] = task
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
 
+        async def on_withdraw(message: Msg) -> None:
+            gone = orjson.loads(message.data)
+            for number in gone["numbers"]:
+                if (task := self._asked.pop((gone["reply_to"], number), None)) is not None:
+                    task.cancel()
+
+        await self._client.subscribe(subjects.ENGINE_WITHDRAW, cb=on_withdraw)
         await self._client.subscribe(subjects.alive(self._name), cb=on_alive)
         await self._client.subscribe(subjects.ENGINE_CLAIM, queue=subjects.ENGINE_QUEUE, cb=on_message)
 
     async def _claim(self, reply_to: str, question: dict[str, Any], handler: Handler) -> None:
-        self._asked.add((reply_to, question["number"]))
         try:
             answer = await handler(question)
         except Exception:
             log.exception("claim_failed")
             answer = BROKEN
         finally:
-            self._asked.discard((reply_to, question["number"]))
+            self._asked.pop((reply_to, question["number"]), None)
         self._tell(reply_to, question["number"], answer)
 
     def _tell(self, reply_to: str, number: int, answer: Mapping[str, Any]) -> None:

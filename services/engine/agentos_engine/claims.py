@@ -13,7 +13,7 @@ then, and for as long as it may wait, it is parked; a run that becomes free wake
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
 from itertools import groupby
 from typing import Any, Final, TypeAlias
@@ -106,7 +106,11 @@ class Claims:
         self._running: set[asyncio.Task[None]] = set()
 
     async def claim(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Answer the API's question for a run: at once, or within its ``wait_s``."""
+        """Answer the API's question for a run: at once, or within its ``wait_s``.
+
+        Who is cancelled gets none: what is granted after all is released, except under an idempotency key, with which
+        it may be asked for again.
+        """
         wish = parse(question, self._clock.monotonic(), asyncio.get_running_loop().create_future())
         if wish.filter.workspace_id in self._dry:
             self._to_cover(wish)
@@ -281,7 +285,10 @@ class Claims:
     # --- appending ---------------------------------------------------------------------------------------------------
 
     def _start(self, pairs: Sequence[Pair]) -> None:
-        task = asyncio.create_task(self._finish(pairs))
+        self._spawn(self._finish(pairs))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -320,11 +327,14 @@ class Claims:
             _refuse((wish for wish, _ in pairs), *AWAY)
             return []  # some may have been appended: the sweep gives back what was not
         unused: list[str] = []
+        undelivered: list[dict[str, Any]] = []
         for (wish, row), command, result in zip(pairs, commands, results, strict=True):
             if result["status"] == 200:
                 same = result["data"]["claim_token"] == command["claim_token"]
                 if not same:
                     unused.append(row["run_id"])
+                elif wish.answer.done() and (wish.key is None or not wish.answer.cancelled()):
+                    undelivered.append({name: command[name] for name in ("workspace_id", "run_id", "claim_token")})
                 await self._grant(wish, row if same else None, result)
             elif result["status"] in (404, 409):
                 LOST.inc()
@@ -332,7 +342,16 @@ class Claims:
             else:
                 _answer(wish, {name: value for name, value in result.items() if name != "data"})
                 unused.append(row["run_id"])
+        if undelivered:
+            self._spawn(self._let_go(undelivered))
         return unused
+
+    async def _let_go(self, leases: Sequence[Mapping[str, Any]]) -> None:
+        """Release what was claimed for somebody who had gone meanwhile."""
+        try:
+            await self._bus.command("run", "release", leases)
+        except Unanswered as error:  # they run out
+            log.warning("release_unanswered", leases=len(leases), error=str(error))
 
     async def _grant(self, wish: Wish, row: asyncpg.Record | None, result: Mapping[str, Any]) -> None:
         if row is None:

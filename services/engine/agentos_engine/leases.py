@@ -28,7 +28,7 @@ has not come to it yet. Heartbeats that arrive together share a statement.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 import structlog
@@ -44,6 +44,8 @@ COVER_S: Final = 5.0
 MOST: Final = 1000
 
 Cover = Callable[[set[str]], Awaitable[None]]
+#: A lease by run, claim token and the engine that says to hold it, and what becomes of renewing it.
+_Beat: TypeAlias = tuple[tuple[str, str, str | None], "asyncio.Future[asyncpg.Record | None]"]
 
 
 class Leases:
@@ -56,18 +58,20 @@ class Leases:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", cover: Cover) -> None:
         self._pool = pool
         self._cover = cover
-        self._waiting: list[tuple[str, str, asyncio.Future[asyncpg.Record | None]]] = []
+        self._waiting: list[_Beat] = []
         self._wake = asyncio.Event()
 
     async def heartbeat(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Renew one lease. The API has found the run and checked the caller."""
-        run_id, claim_token = question["run_id"], question["claim_token"]
+        """Renew one lease. The API has found the run and checked the caller: its ``engine_id``, if it proved to be one,
+        is the holder's or the token is not its own.
+        """
+        run_id, claim_token, engine_id = question["run_id"], question["claim_token"], question.get("engine_id")
         try:
             async with asyncio.timeout(COVER_S):
-                row = await self._renew(run_id, claim_token)
+                row = await self._renew(run_id, claim_token, engine_id)
                 if row is None:  # perhaps it was claimed a moment ago
                     await self._cover({question["workspace_id"]})
-                    row = await self._renew(run_id, claim_token)
+                    row = await self._renew(run_id, claim_token, engine_id)
                 if row is None:
                     return await self._refusal(run_id, claim_token)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
@@ -80,9 +84,9 @@ class Leases:
         }
         return {"status": 200, "body": body}
 
-    async def _renew(self, run_id: str, claim_token: str) -> asyncpg.Record | None:
+    async def _renew(self, run_id: str, claim_token: str, engine_id: str | None) -> asyncpg.Record | None:
         future: asyncio.Future[asyncpg.Record | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((run_id, claim_token, future))
+        self._waiting.append(((run_id, claim_token, engine_id), future))
         self._wake.set()
         return await future
 
@@ -96,16 +100,17 @@ class Leases:
                 self._wake.set()
             if not waiting:
                 continue
-            wanted = sorted({(run_id, claim_token) for run_id, claim_token, _ in waiting})
+            # In one order whatever came first, so that two processes do not wait for each other's rows.
+            wanted = sorted({lease for lease, _ in waiting}, key=lambda lease: (lease[0], lease[1], lease[2] or ""))
             try:
-                rows = await self._pool.fetch(SQL["renew"], [w[0] for w in wanted], [w[1] for w in wanted])
+                rows = await self._pool.fetch(SQL["renew"], *([lease[n] for lease in wanted] for n in range(3)))
             except Exception as error:  # those who asked tell what it means
                 _fail(waiting, error)
                 continue
-            renewed = {(row["run_id"], row["claim_token"]): row for row in rows}
-            for run_id, claim_token, future in waiting:
+            renewed = {(row["run_id"], row["claim_token"], row["engine_id"]): row for row in rows}
+            for lease, future in waiting:
                 if not future.done():
-                    future.set_result(renewed.get((run_id, claim_token)))
+                    future.set_result(renewed.get(lease))
 
     async def _refusal(self, run_id: str, claim_token: str) -> dict[str, Any]:
         row = await self._pool.fetchrow(SQL["state"], [run_id])
@@ -116,7 +121,7 @@ class Leases:
         return problem(409, "lease_token_mismatch", "Another claim holds the run, or none does; claim again.")
 
 
-def _fail(waiting: Sequence[tuple[str, str, "asyncio.Future[Any]"]], error: Exception) -> None:
-    for _, _, future in waiting:
+def _fail(waiting: Sequence[_Beat], error: Exception) -> None:
+    for _, future in waiting:
         if not future.done():
             future.set_exception(error)

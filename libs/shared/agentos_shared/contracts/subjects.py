@@ -27,6 +27,8 @@ SERVICE_COMMANDS: Final = "agentos.svc.*.*.*"
 ENGINE_QUEUE: Final = "engine"
 ENGINE_CLAIM: Final = "agentos.rpc.engine.claim"
 ENGINE_HEARTBEAT: Final = "agentos.rpc.engine.heartbeat"
+#: To all processes of the engine service: nobody waits for these claims any more.
+ENGINE_WITHDRAW: Final = "agentos.rpc.engine.withdraw"
 
 POLICY_QUEUE: Final = "policy"
 POLICY_EVALUATE: Final = "agentos.rpc.policy.evaluate"

@@ -30,6 +30,10 @@ def checked(key: str) -> str:
     return key
 
 
+class _GivenUp(Exception):
+    """The request that ran was cancelled: the next one runs in its place."""
+
+
 class KeyGate:
     """Lets one request of each key through at a time, and replays what it answered.
 
@@ -55,10 +59,11 @@ class KeyGate:
             if time.monotonic() - answered[2] < REMEMBERED_S:
                 return _replay(key, answered[0], answered[1])
             del self._answered[identity]
-        running = self._running.get(identity)
-        if running is not None:
+        while (running := self._running.get(identity)) is not None:
             try:
                 answer = await asyncio.wait_for(asyncio.shield(running[1]), WAIT_S)
+            except _GivenUp:
+                continue
             except TimeoutError:
                 raise Conflict(
                     "idempotency_key_in_flight", "The first request with this Idempotency-Key is still running."
@@ -69,7 +74,7 @@ class KeyGate:
         try:
             answer = await request()
         except BaseException as error:
-            future.set_exception(error if isinstance(error, Exception) else ConnectionAbortedError())
+            future.set_exception(error if isinstance(error, Exception) else _GivenUp())
             future.exception()  # nobody may be waiting
             raise
         finally:

@@ -6,7 +6,7 @@ not to be had in bulk.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,6 +15,9 @@ from agentos_api.commands import Caller
 from agentos_api.http import problem
 from agentos_api.http.access import Identity
 from agentos_shared.domain.errors import Invalid
+
+#: Returns once the caller has hung up.
+Gone: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class Asked(NamedTuple):
@@ -25,6 +28,7 @@ class Asked(NamedTuple):
         raw: the same as it came: a JSON object.
         ids: what stands at the path's parameters, in order.
         size: bytes of the body.
+        gone: returns once the caller has hung up; None where that cannot be told.
     """
 
     caller: Caller
@@ -33,6 +37,7 @@ class Asked(NamedTuple):
     raw: Any
     ids: tuple[str, ...]
     size: int
+    gone: Gone | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +64,20 @@ class Call:
     summary: str = ""
     example: Any = None
 
-    def asked(self, caller: Caller, identity: Identity, body: Any, ids: tuple[str, ...], size: int) -> Asked:
+    def asked(
+        self,
+        caller: Caller,
+        identity: Identity,
+        body: Any,
+        ids: tuple[str, ...],
+        size: int,
+        gone: Gone | None = None,
+    ) -> Asked:
         """A request whose body has been checked. Raises Invalid."""
         if type(body) is not dict:
             raise Invalid("invalid_body", "The body must be a JSON object.")
         try:
-            return Asked(caller, identity, self.body.model_validate(body), body, ids, size)
+            return Asked(caller, identity, self.body.model_validate(body), body, ids, size, gone)
         except ValidationError as error:
             raise problem.invalid_body(error) from None
 

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import structlog
@@ -184,7 +185,7 @@ class Edge:
         body = parse(raw) if raw else {}
         if isinstance(kind, Call):
             named = tuple(part for part, name in zip(parts, kind.path.split("/"), strict=True) if name.startswith("{"))
-            return await kind.run(kind.asked(caller, identity, body, named, len(raw)))
+            return await kind.run(kind.asked(caller, identity, body, named, len(raw), partial(_gone, receive)))
         if kind is None:
             return await self._commands.execute_bulk(caller, body, len(raw))
         if kind.member is not None and type(body) is dict:
@@ -343,6 +344,12 @@ async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) ->
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise UnsupportedMediaType("unsupported_content_encoding", "Send the body without content-encoding.")
     return body
+
+
+async def _gone(receive: Receive) -> None:
+    """Return once the client of a request whose body was read has hung up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _rest(receive: Receive, room: int, limit: int) -> bytes:
