@@ -136,3 +136,53 @@ async def test_a_later_attempt_finds_the_decision(api: agentos.AsyncClient, work
         worker.stop()
         async with asyncio.timeout(TIMEOUT_S):
             await serving
+
+
+async def test_guarded_functions_pass_the_gate(api: agentos.AsyncClient, worker: agentos.Worker) -> None:
+    room_id = (await api.rooms.create("Ops")).room_id
+    sent: list[str] = []
+
+    @agentos.guarded("external.write", title="Send it?")
+    async def send(run: agentos.AsyncRunContext, *, to: str) -> None:
+        sent.append(to)
+
+    @agentos.guarded("note.write")
+    def note(run: agentos.RunContext, *, text: str) -> None:
+        sent.append(text)
+
+    @worker.run("mail")
+    async def mail(run: agentos.AsyncRunContext) -> None:
+        await send(run, to=run.input["to"])
+
+    @worker.run("note")
+    def jot(run: agentos.RunContext) -> None:
+        note(run, text="noted")
+
+    serving = asyncio.create_task(worker.serve_async())
+    try:
+        jotted = await api.runs.create(room_id, handler="note")
+        assert (await api.runs.wait(jotted.run_id, timeout_s=TIMEOUT_S)).status == "succeeded"
+        mailed = await api.runs.create(room_id, handler="mail", input={"to": "ada"})
+        asked = await pending(api)
+        assert sent == ["noted"], "nothing is done before the answer"
+        await api.approvals.decide(asked, "approve")
+        assert (await api.runs.wait(mailed.run_id, timeout_s=TIMEOUT_S)).status == "succeeded"
+        assert sent == ["noted", "ada"]
+        assert (await api.approvals.get(asked)).status == "consumed"
+
+        granted = await api.approvals.create("external.write", room_id=room_id, scope={"type": "room"})
+        await api.approvals.decide(granted.approval_id, "approve")
+        again = await api.runs.create(room_id, handler="mail", input={"to": "bob"})
+        assert (await api.runs.wait(again.run_id, timeout_s=TIMEOUT_S)).status == "succeeded"
+        assert (await api.approvals.get(granted.approval_id)).uses == 1
+
+        await api.request("POST", "/v1/policy/kill-switch", body={"action": "engage"})
+        stopped = await api.runs.create(room_id, handler="mail", input={"to": "eve"}, max_attempts=1)
+        failed = await api.runs.wait(stopped.run_id, timeout_s=TIMEOUT_S)
+        assert failed.error is not None
+        assert "kill_switch_active" in failed.error["message"]
+        assert sent == ["noted", "ada", "bob"]
+    finally:
+        worker.stop()
+        async with asyncio.timeout(TIMEOUT_S):
+            await serving

@@ -4,6 +4,7 @@ from agentos.aio.client import AsyncClient
 from agentos.aio.context import AsyncRunContext, AsyncStepContext
 from agentos.errors import (
     AccessDenied,
+    ActionRefused,
     AgentOSError,
     APIError,
     ApprovalRefused,
@@ -16,6 +17,7 @@ from agentos.errors import (
     Unavailable,
     Unreachable,
 )
+from agentos.guard import guarded
 from agentos.retry import Retry
 from agentos.sync.client import Client
 from agentos.sync.context import RunContext, StepContext
@@ -24,6 +26,7 @@ from agentos.worker import Worker
 __all__ = [
     "APIError",
     "AccessDenied",
+    "ActionRefused",
     "AgentOSError",
     "ApprovalRefused",
     "AsyncClient",
@@ -42,4 +45,5 @@ __all__ = [
     "Unavailable",
     "Unreachable",
     "Worker",
+    "guarded",
 ]

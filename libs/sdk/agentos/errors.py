@@ -6,6 +6,7 @@ AgentOSError
     BadRequest 400/413/415/422    AccessDenied 401/403    NotFound 404    Conflict 409    Unavailable 429/5xx
   LeaseLost              the run belongs to somebody else now, or has ended
   ToolRefused            a policy refused a tool call
+  ActionRefused          the gate denies an action
   ApprovalRefused        nobody allowed what was asked for
   TryAgain               for handlers: give the run back for another attempt
 """
@@ -122,11 +123,22 @@ class ToolRefused(AgentOSError):
         self.reason = reason
 
 
+class ActionRefused(AgentOSError):
+    """The gate denies an action, and no approval would lift that."""
+
+    def __init__(self, action: str, reason_code: str, reason: str | None) -> None:
+        super().__init__(f"{action}: denied ({reason_code}){f': {reason}' if reason else ''}")
+        self.action = action
+        self.reason_code = reason_code
+        self.reason = reason
+
+
 class ApprovalRefused(AgentOSError):
     """What was asked for is not allowed: denied, or nobody decided in time, or the request was taken back.
 
     Attributes:
-        status: ``denied``, ``expired``, ``cancelled``, ``superseded``, ``lapsed`` or ``revoked``.
+        status: ``denied``, ``expired``, ``cancelled``, ``superseded``, ``lapsed`` or ``revoked``; ``consumed``: an
+            earlier attempt has used it, and may or may not have done what it was for.
         reason: the decider's, where there is one.
     """
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-from agentos.errors import ApprovalRefused, Conflict, LeaseLost
+from agentos.errors import ActionRefused, ApprovalRefused, Conflict, LeaseLost
 from agentos.holding import Holding
 from agentos.models import Approval, ArtifactCreated, MessageCreated
 from agentos.sync.client import Client
@@ -106,6 +106,44 @@ class RunContext:
                 raise ApprovalRefused(approval.approval_id, action, approval.status, approval.decision_reason)
             if left_s <= 0:
                 raise TimeoutError(f"{made.approval_id} is still {approval.status} after {timeout_s:g} s.")
+
+    def guard(
+        self,
+        action: str,
+        request: Mapping[str, Any] | None = None,
+        *,
+        title: str | None = None,
+        timeout_s: float = 86_400.0,
+    ) -> None:
+        """Return once an action may be done, right before it is done, and for this one time.
+
+        The gate decides. Where it asks for an approval, a person is asked and waited for, as by
+        :meth:`require_approval`. The approval that allows it is used.
+
+        Raises:
+            ActionRefused: the gate denies it.
+            ApprovalRefused: a person does, or an earlier attempt has used the approval.
+            Conflict: a kill switch was engaged, or the approval used up or revoked, since it was looked at.
+            TimeoutError, LeaseLost: as :meth:`require_approval`.
+        """
+        given = dict(request or {})
+        place = {"room_id": self.room_id, "thread_id": self.thread_id, "run_id": self.id}
+        with self._holding.writing():
+            answer = self.client.request(
+                "POST", "/v1/policy/evaluate", body={"action": action, "context": given, **place}
+            )
+        said = answer.members()
+        approval_id, digest = said.get("approval_id"), said["action_digest"]
+        if said["decision"] == "deny":
+            raise ActionRefused(action, said["reason_code"], said.get("reason"))
+        if said["decision"] == "require_approval":
+            approval = self.require_approval(action, given, title=title, timeout_s=timeout_s)
+            if approval.status == "consumed":
+                raise ApprovalRefused(approval.approval_id, action, approval.status, approval.decision_reason)
+            approval_id = approval.approval_id
+        if approval_id is not None:
+            with self._holding.writing():
+                self.client.approvals.consume(approval_id, digest, action=action, parameters=given, **place)
 
     def say(self, content_md: str) -> MessageCreated:
         """Say something in the run's thread.
