@@ -77,11 +77,15 @@ class Gate:
         requests = [request for question in batch for request, _ in question.asked]
         try:
             await self._book.refresh(requests, _joined(batch))
-        except _AWAY as error:
-            log.warning("facts_not_read", error=f"{type(error).__name__}: {error}", questions=len(batch))
+            self._decide_each(batch)
+        except Exception as error:
+            say = log.warning if isinstance(error, _AWAY) else log.exception
+            say("not_decided", error=f"{type(error).__name__}: {error}", questions=len(batch))
             for question in batch:
-                self._tell(question, [unavailable(request) for request, _ in question.asked])
-            return
+                if not question.answered.done():
+                    self._tell(question, [unavailable(request) for request, _ in question.asked])
+
+    def _decide_each(self, batch: Sequence[_Question]) -> None:
         now, policies = self._clock.now(), self._policies()
         for question in batch:
             decisions = []
