@@ -55,7 +55,7 @@ def wish(client: httpx.Client, room: str | None = None, **members: Any) -> Reque
 
 async def allowed_by(book: Book, request: Request, **positions: int) -> str | None:
     """The approval that allows a request, as the book knows it from now on."""
-    streams = {Stream(*name.split("__")): seq for name, seq in positions.items()}
+    streams = {Stream("room", name.removeprefix("room__")): seq for name, seq in positions.items()}
     await book.refresh([request], {request.workspace_id: streams})
     return evaluate(request, book.facts(request, CLOCK.now())).approval_id
 
@@ -171,7 +171,7 @@ async def test_without_the_store_the_answer_is_no(pool: "asyncpg.Pool[asyncpg.Re
 
     for failing in (broken, odd):
         book = Book(pool, CLOCK)
-        book.refresh = failing  # type: ignore[method-assign]
+        book.refresh = failing  # type: ignore[method-assign,assignment]
         gate = Gate(book, CLOCK, lambda: NO_POLICIES)
         deciding = asyncio.create_task(gate.decide_forever())
         answer = await gate.answer({"requests": [request_told(wish(client), None)], "positions": {}})
