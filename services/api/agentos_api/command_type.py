@@ -15,6 +15,7 @@ from agentos_shared.domain.decider import Command, CommandBody, Decide
 from agentos_shared.domain.envelope import Zone
 from agentos_shared.domain.evidence import RunEvent
 from agentos_shared.domain.policy.facts import Request
+from agentos_shared.tokens.biscuits import TokenKey
 
 #: (entity type, id)
 Reference: TypeAlias = tuple[str, str]
@@ -29,12 +30,14 @@ class Reader:
         blobs: contents that are kept beside the store.
         ended_runs: events of runs that have ended, by run.
         external_write_stopped: whether the environment engages that kill switch.
+        token_key: what capability tokens are signed with; None: none are issued.
     """
 
     pool: "asyncpg.Pool[asyncpg.Record]"
     blobs: Blobs
     ended_runs: Together[str, list[RunEvent]]
     external_write_stopped: bool = False
+    token_key: TokenKey | None = None
 
 
 #: A wish for the gate, and the zone that the caller named.

@@ -21,9 +21,10 @@ from agentos_api.append.submission import Answer, Outcome, Part, Placed, Refused
 from agentos_api.command_type import CommandType, Reader, Reference
 from agentos_api.gatekeeper import Gatekeeper
 from agentos_api.http import problem
-from agentos_shared.domain import agents, ids, principals
+from agentos_shared.domain import agents, capability_checks, ids, principals
 from agentos_shared.domain.artifacts import Kept
 from agentos_shared.domain.canonical import canonical
+from agentos_shared.domain.capability_checks import VerifiedCapability
 from agentos_shared.domain.decider import Command, CommandBody, Decide, LeasedBody, Meta
 from agentos_shared.domain.engine_checks import VerifiedEngine
 from agentos_shared.domain.envelope import Actor, ActorType, Stream
@@ -48,6 +49,7 @@ class Caller(NamedTuple):
         origin: method and path, for keys and problem documents.
         claim_token: ``x-claim-token``, the lease that it writes under.
         engine: the engine whose credentials came with the request and were checked.
+        capability: the capability token that came with it and was checked.
         approver: as whom it may decide what only people may; None: it shows no right to.
     """
 
@@ -62,6 +64,7 @@ class Caller(NamedTuple):
     traceparent: str | None = None
     claim_token: str | None = None
     engine: VerifiedEngine | None = None
+    capability: VerifiedCapability | None = None
     approver: Actor | Literal["as claimed"] | None = "as claimed"
 
 
@@ -243,6 +246,7 @@ class Commands:
         if kind.opens_stream:
             if caller.engine is not None:
                 caller.engine.require_room("")  # no list of rooms can name one that does not exist yet
+            _require_covered(kind, caller, None)
             entity_id = ids.new_id(kind.prefix or "")
             command = Command(body, meta, entity_id, None, entity_id)
             decide, reads = _watched(kind, meta, ())
@@ -265,6 +269,7 @@ class Commands:
         room_id = location.stream.id if location.stream.type == "room" else None
         if caller.engine is not None and room_id is not None:
             caller.engine.require_room(room_id)
+        _require_covered(kind, caller, room_id)
         loaded = None if kind.load is None else await kind.load(self._reader, location, body)
         command = await self._gated(kind, Command(body, meta, entity_id, parent_id, room_id, loaded), location)
         command, used = await self._used(kind, command, caller, location)
@@ -277,7 +282,10 @@ class Commands:
         """The command with what the gate says of it, where it must pass through."""
         if kind.gate is None:
             return command
-        gated = await self._gatekeeper.decide(*kind.gate(command, location))
+        request, zone = kind.gate(command, location)
+        if command.meta.capability is not None:
+            request = _held_to(request, command.meta.capability)
+        gated = await self._gatekeeper.decide(request, zone)
         if gated.refused:
             gated = replace(gated, asked_before=await self._asked_before(gated.request))
         return command._replace(loaded=gated)
@@ -372,17 +380,50 @@ def _meta(caller: Caller, body: CommandBody) -> Meta:
     correlation_id = body.correlation_id or caller.correlation_id or ids.new_uuid()
     claim_token = (body.claim_token if isinstance(body, LeasedBody) else None) or caller.claim_token
     return Meta(
-        caller.workspace_id, _actor(caller, body), correlation_id, caller.idempotency_key, claim_token, caller.engine
+        caller.workspace_id,
+        _actor(caller, body),
+        correlation_id,
+        caller.idempotency_key,
+        claim_token,
+        caller.engine,
+        caller.capability,
     )
+
+
+def _held_to(request: Request, capability: VerifiedCapability) -> Request:
+    """A wish that is decided on within the bounds of the token that came along.
+
+    Raises:
+        Forbidden: ``capability_scope_not_own``: the body names another capability.
+    """
+    if request.capability_token_id is not None:
+        capability.require_own(request.capability_token_id)
+    return replace(
+        request,
+        principal_id=capability.actor.principal_id,
+        capability_token_id=capability.token_id,
+        capability_scopes=capability.bounds.scopes(),
+    )
+
+
+def _require_covered(kind: CommandType, caller: Caller, room_id: str | None) -> None:
+    """Raises Forbidden when the capability token that came along does not cover a command; whether it covers what goes
+    through the gate, the gate says.
+    """
+    if caller.capability is not None and kind.gate is None:
+        caller.capability.require_command(kind.name, room_id)
 
 
 def _watched(kind: CommandType, meta: Meta, reads: tuple[str, ...]) -> tuple[Decide, tuple[str, ...]]:
     """How a command is decided, and on what: one of a registered agent also on whether that is in quarantine. Where a
     command goes through the gate, the gate says so itself.
     """
-    if meta.actor.type != "agent" or not meta.actor.id.startswith(ids.AGENT) or kind.gate is not None:
+    if kind.gate is not None:
         return kind.decide, reads
-    return agents.unless_quarantined(kind.decide), (*reads, meta.actor.id)
+    decide = kind.decide if meta.capability is None else capability_checks.within_zone(kind.decide, meta.capability)
+    if meta.actor.type != "agent" or not meta.actor.id.startswith(ids.AGENT):
+        return decide, reads
+    return agents.unless_quarantined(decide), (*reads, meta.actor.id)
 
 
 def _actor(caller: Caller, body: CommandBody) -> Actor:

@@ -12,7 +12,7 @@ import orjson
 import uvicorn
 from nats.aio.client import Client
 
-from agentos_api import nats_connection
+from agentos_api import nats_connection, token_key
 from agentos_api.append.appender import Appender
 from agentos_api.append.locator import Locator
 from agentos_api.append.store import PostgresStore, sweep_old_keys
@@ -36,6 +36,7 @@ from agentos_api.live.hub import Hub
 from agentos_api.nats_commands import NatsCommands
 from agentos_api.reads.together import Together
 from agentos_api.reads.waiting import Projected
+from agentos_api.registry.bearers import Bearers
 from agentos_api.registry.registry import Registry
 from agentos_api.relay.relay import Relay
 from agentos_api.run_pings import RunPings
@@ -88,10 +89,11 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     disk = DiskWatch(settings.disk_path, int(settings.disk_low_mb * 1024 * 1024))
     blobs = Blobs(settings.blob_dir)
     gatekeeper = Gatekeeper(nats, settings.policy_enforcement_mode)
-    reader = Reader(pool, blobs, _ended_runs(pool), settings.kill_switch_external_write)
+    key = None if settings.token_key_file is None else token_key.load(settings.token_key_file)
+    reader = Reader(pool, blobs, _ended_runs(pool), settings.kill_switch_external_write, key)
     commands = Commands(appender, locator, COMMAND_TYPES, disk.require_space, reader, gatekeeper)
     registry = Registry(pool, nats)
-    access = Access(settings, _local_token(settings), registry)
+    access = Access(settings, _local_token(settings), registry, Bearers(registry, key))
     appender.listen(hub.on_commit)
     appender.listen(relay.on_commit)
     appender.listen(locator.on_commit)

@@ -123,6 +123,7 @@ class NatsCommands:
                 traceparent,
                 headers.get("x-claim-token"),
                 identity.engine,
+                identity.capability,
                 approver=identity.approver,
             )
             body = parse(message.data) if message.data else {}

@@ -42,6 +42,9 @@ class ApiSettings(ServiceSettings):
         ),
     ] = "enforce"
     local_token_file: Annotated[Path | None, Field(description="file with the local user's token")] = None
+    token_key_file: Annotated[
+        Path | None, Field(description="file with the key that signs capability tokens; made where there is none")
+    ] = None
 
     @model_validator(mode="after")
     def _open_stays_local(self) -> Self:

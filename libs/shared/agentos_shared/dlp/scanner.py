@@ -1,4 +1,4 @@
-"""The scanner: five rules over every text (and key) of an event's data.
+"""The scanner: six rules over every text (and key) of an event's data.
 
 All of the data is scanned and every find replaced; only the report is cut, after :data:`MAX_MATCHES`. Each expression
 is linear in its text: no nested or adjacent repetition that could match the same characters.
@@ -17,7 +17,7 @@ MAX_MATCHES: Final = 20
 _EDGE: Final = 4
 
 #: No text matches a rule without holding one of these; looking for them costs about a microsecond.
-_HINT: Final = re.compile(rb"sk-|gh[pousr]_|github_pat_|AKIA|ASIA|earer|EARER|engtok_").search
+_HINT: Final = re.compile(rb"sk-|gh[pousr]_|github_pat_|AKIA|ASIA|earer|EARER|engtok_|agcap_").search
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,7 @@ _RULES: Final = (
     _Rule("aws_access_key_id", re.compile(r"A(?<![A-Za-z0-9]A)[KS]IA[0-9A-Z]{16}(?![A-Za-z0-9])")),
     # Longer than a token's id (32 hexadecimal digits), which is no secret.
     _Rule("engine_token", re.compile(r"engtok_(?<![A-Za-z0-9]engtok_)[A-Za-z0-9_-]{43,}")),
+    _Rule("capability_token", re.compile(r"agcap_(?<![A-Za-z0-9]agcap_)[A-Za-z0-9_-]{43,}")),
     _Rule(
         "bearer_token",
         re.compile(r"(?:[Bb]earer|BEARER)(?<![A-Za-z0-9].{6})\s{1,8}[A-Za-z0-9._~+/-]{8,}={0,2}"),

@@ -157,7 +157,8 @@ def revoke(command: Command[RevokeCapability], view: View) -> list[NewEvent]:
     """``agent.capability.revoked``, or nothing when it is revoked already.
 
     Raises:
-        Invalid: ``token_id_required``. NotFound: ``token_not_found``. Forbidden: ``engine_action_not_allowed``.
+        Invalid: ``token_id_required``. NotFound: ``token_not_found``. Forbidden: ``engine_action_not_allowed``,
+            ``capability_scope_not_own``.
     """
     body, meta = command.body, command.meta
     if not body.token_id:
@@ -166,6 +167,8 @@ def revoke(command: Command[RevokeCapability], view: View) -> list[NewEvent]:
     if capability is None or capability.workspace_id != meta.workspace_id:
         raise NotFound("token_not_found", "There is no such capability in this workspace.")
     refuse_engines(meta)
+    if meta.capability is not None:
+        meta.capability.require_own(body.token_id)
     expect_version(command, view)
     if capability.revoked:
         return []

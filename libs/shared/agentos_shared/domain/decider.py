@@ -16,6 +16,7 @@ from agentos_shared.domain.envelope import Actor, ActorType, Event, NewEvent
 from agentos_shared.domain.errors import Conflict
 
 if TYPE_CHECKING:
+    from agentos_shared.domain.capability_checks import VerifiedCapability
     from agentos_shared.domain.engine_checks import VerifiedEngine
 
 State = TypeVar("State")
@@ -67,6 +68,7 @@ class Meta(NamedTuple):
     Args:
         claim_token: of the lease that the caller says it holds, or None.
         engine: the engine whose credentials came with the request and were checked, or None.
+        capability: the capability token that came with it and was checked, or None.
     """
 
     workspace_id: str
@@ -75,6 +77,7 @@ class Meta(NamedTuple):
     idempotency_key: str | None = None
     claim_token: str | None = None
     engine: "VerifiedEngine | None" = None
+    capability: "VerifiedCapability | None" = None
 
 
 class Command(NamedTuple, Generic[Body]):

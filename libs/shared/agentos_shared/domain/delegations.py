@@ -17,6 +17,7 @@ from agentos_shared.domain.capabilities import (
     moment,
     refuse_engines,
 )
+from agentos_shared.domain.capability_checks import VerifiedCapability
 from agentos_shared.domain.decider import Command, CommandBody, View, expect_version
 from agentos_shared.domain.envelope import ZONES, NewEvent, Stream, Zone, timestamp
 from agentos_shared.domain.errors import DomainError, Forbidden, Invalid, NotFound
@@ -62,7 +63,8 @@ def grant(command: Command[GrantCapability], view: View) -> list[NewEvent]:
             ``issued_to_principal_not_found``, ``granted_by_principal_not_found``, ``parent_token_revoked``,
             ``parent_token_expired``, ``delegation_depth_exceeded``, ``scopes_outside_parent``.
         NotFound: ``parent_token_not_found``.
-        Forbidden: ``parent_token_grantor_mismatch``, ``engine_action_not_allowed``, ``agent_action_not_allowed``.
+        Forbidden: ``parent_token_grantor_mismatch``, ``engine_action_not_allowed``, ``agent_action_not_allowed``,
+            ``capability_scope_not_own``, ``capability_token_narrowed``.
     """
     body, meta = command.body, command.meta
     issued_to, granted_by = body.issued_to_principal_id, body.granted_by_principal_id
@@ -71,6 +73,8 @@ def grant(command: Command[GrantCapability], view: View) -> list[NewEvent]:
     if not granted_by:
         raise Invalid("granted_by_principal_id_required", "granted_by_principal_id is required: who grants it.")
     refuse_engines(meta)
+    if meta.capability is not None:
+        _hands_on_its_own(meta.capability, body)
     expect_version(command, view)
     for name, principal_id in (("issued_to_principal", issued_to), ("granted_by_principal", granted_by)):
         principal = view.get(Principal, principal_id)
@@ -103,6 +107,15 @@ def grant(command: Command[GrantCapability], view: View) -> list[NewEvent]:
             depth=parent.depth + 1,
         )
     ]
+
+
+def _hands_on_its_own(held: VerifiedCapability, body: GrantCapability) -> None:
+    held.require_own(body.parent_token_id)
+    if held.narrowed:  # what its blocks took away is in the token, and not in the capability
+        raise Forbidden(
+            "capability_token_narrowed",
+            "A token that was narrowed is handed on by narrowing it further, not by a grant.",
+        )
 
 
 def narrowed(wanted: Mapping[str, Any], parent: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Commands of agents and of what binds them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -14,11 +15,13 @@ from agentos_shared.domain.capabilities import Capability
 from agentos_shared.domain.decider import Command, View
 from agentos_shared.domain.delegations import Ancestry, GrantCapability
 from agentos_shared.domain.engines import Engine
-from agentos_shared.domain.envelope import Event, timestamp
+from agentos_shared.domain.envelope import Actor, Event, timestamp
 from agentos_shared.domain.kill_switches import KillSwitches, SetKillSwitch
 from agentos_shared.domain.principals import Principal
+from agentos_shared.domain.token_bounds import Bounds
 from agentos_shared.host.lifecycle import CLOCK
 from agentos_shared.store.reader import Connection, read_entities
+from agentos_shared.tokens.biscuits import Granted, TokenKey
 
 TIMEOUT_S: Final = 5.0
 S = TypeVar("S")
@@ -45,6 +48,13 @@ def _quarantine(command: Command[Any], _events: Sequence[Event], view: View) -> 
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Preparation(Ancestry):
+    """What a grant is decided on, and what its token is signed with."""
+
+    key: TokenKey | None = None
+
+
 async def _ancestry(reader: Reader, _location: Location, body: GrantCapability) -> Ancestry:
     """How the parent stands by itself is decided on in the append; what is above it is read here.
 
@@ -52,9 +62,31 @@ async def _ancestry(reader: Reader, _location: Location, body: GrantCapability) 
     """
     now = CLOCK.now()
     if body.parent_token_id is None:
-        return Ancestry(now)
+        return _Preparation(now, key=reader.token_key)
     async with reader.pool.acquire(timeout=TIMEOUT_S) as connection:
-        return Ancestry(now, await _ended(connection, body.parent_token_id))
+        return _Preparation(now, await _ended(connection, body.parent_token_id), reader.token_key)
+
+
+def _token(command: Command[GrantCapability], _events: Sequence[Event], view: View) -> Mapping[str, Any]:
+    """The capability as a bearer token: the only place that ever tells it."""
+    capability = view.get(Capability, command.entity_id)
+    key = command.loaded.key
+    holder = None if capability is None else view.get(Principal, capability.principal_id)
+    if capability is None or holder is None or key is None:
+        return {"token": None, "public_key": None}
+    granted = Granted(
+        capability.workspace_id,
+        command.entity_id,
+        Actor(holder.actor_type, holder.actor_id, capability.principal_id),
+        Bounds.of(capability.scopes, capability.valid_until),
+        capability.depth,
+    )
+    return {"token": key.mint(granted, dict(capability.scopes)), "public_key": key.public}
+
+
+def _without_token(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The answer as an idempotency key keeps it: whoever sends the key again learns the id, not the token."""
+    return {**answer, "token": None} if answer.get("token") else answer
 
 
 async def _ended(connection: Connection, token_id: str) -> bool:
@@ -169,6 +201,8 @@ AGENTS: Final = (
         answers="token_id",
         reads=_concerned,
         load=_ancestry,
+        extra=_token,
+        kept=_without_token,
     ),
     CommandType(
         name="action.register",

@@ -11,13 +11,16 @@ from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from agentos_api.registry.bearers import Bearers
 from agentos_api.registry.registry import Registry
 from agentos_api.settings import ApiSettings, is_loopback
 from agentos_shared.contracts.subjects import WORKSPACE_ID
 from agentos_shared.domain import principals
+from agentos_shared.domain.capability_checks import VerifiedCapability
 from agentos_shared.domain.engine_checks import VerifiedEngine, missing_token
 from agentos_shared.domain.envelope import Actor
 from agentos_shared.domain.errors import DomainError, Forbidden, Invalid, Unauthorized
+from agentos_shared.tokens.biscuits import PREFIX
 
 DEFAULT_WORKSPACE: Final = "ws_dev"
 SESSION_COOKIE: Final = "agentos_session"
@@ -26,6 +29,7 @@ MAX_HEADER_BYTES: Final = 32 * 1024
 PUBLIC: Final = frozenset({"/healthz", "/readyz", "/health"})
 
 
+_CAPABILITY: Final = PREFIX.encode()
 _ENGINE_TOKEN: Final = re.compile(rb"engtok_[A-Za-z0-9_-]{43}")
 
 
@@ -35,12 +39,21 @@ class Identity(NamedTuple):
     Args:
         actor: None: nobody is proved, and in open mode the actor is the caller's own claim.
         engine: where the credentials are an engine's.
+        capability: where they are a capability token.
         approver: the person as whom it may decide; None: nobody is proved to be one.
     """
 
     actor: Actor | None = None
     engine: VerifiedEngine | None = None
+    capability: VerifiedCapability | None = None
     approver: Actor | Literal["as claimed"] | None = "as claimed"
+
+    def require_room(self, room_id: str | None) -> None:
+        """Raises Forbidden where the credentials do not cover a room (None: the workspace itself)."""
+        if self.engine is not None and room_id is not None:
+            self.engine.require_room(room_id)
+        if self.capability is not None:
+            self.capability.require_room(room_id)
 
 
 _NOBODY: Final = Identity()
@@ -58,10 +71,12 @@ class Access:
     Args:
         local_token: the local user's.
         registry: where engine credentials are checked.
+        bearers: where capability tokens are.
     """
 
-    def __init__(self, settings: ApiSettings, local_token: str | None, registry: Registry) -> None:
+    def __init__(self, settings: ApiSettings, local_token: str | None, registry: Registry, bearers: Bearers) -> None:
         self._registry = registry
+        self._bearers = bearers
         self._enforced = settings.auth == "enforced"
         self._proven_approver = settings.approver == "session" and not self._enforced
         self._token = local_token.encode() if local_token else None
@@ -103,7 +118,7 @@ class Access:
     async def identify(
         self, headers: Mapping[bytes, bytes], workspace_id: str, *, engine_in_body: bool = False
     ) -> Identity:
-        """Who calls. An engine's credentials are checked in open mode too, once they are sent.
+        """Who calls. Credentials of an engine and capability tokens are checked in open mode too, once they are sent.
 
         Args:
             headers: by lower-case name.
@@ -111,14 +126,19 @@ class Access:
                 :meth:`engine`, which must then be asked.
 
         Raises:
-            Unauthorized: ``missing_bearer_token``, ``invalid_token``, or as :meth:`Registry.identify`.
-            Forbidden, TryLater: as :meth:`Registry.identify`.
+            Unauthorized: ``missing_bearer_token``, ``invalid_token``, or as :meth:`Registry.identify` and
+                :meth:`Bearers.identify`.
+            Forbidden, TryLater: as these.
         """
         bearer = headers.get(b"authorization", b"")
         if b"x-engine-id" in headers or b"x-engine-token" in headers or b"engtok_" in bearer:
             engine = await self._engine_of(headers, workspace_id)
             if engine is not None:
                 return Identity(engine.actor, engine)
+        if _CAPABILITY in bearer:
+            capability = await self._bearers.identify(workspace_id, (_token(headers) or b"").decode("latin-1"))
+            approver: Literal["as claimed"] | None = None if self._proven_approver else "as claimed"
+            return Identity(capability.actor, capability=capability, approver=approver)
         if self._proven_approver:
             return Identity(approver=self._local_user(_token(headers), workspace_id))
         if not self._enforced:
@@ -162,13 +182,20 @@ class Access:
         if identity.engine is not None:
             identity.engine.require(action, room_id)
             return identity.engine
-        if engine_id is None and token is None and not self._enforced:
+        if engine_id is None and token is None and not self._enforced and identity.capability is None:
             return None
         return await self._registry.verify(workspace_id, engine_id, token, action, room_id)
 
     async def recheck(self, engine: VerifiedEngine) -> None:
         """Raises as :meth:`Registry.recheck` when an engine's token does not count any more."""
         await self._registry.recheck(engine.workspace_id, engine.engine_id, engine.token_id)
+
+    async def recheck_identity(self, identity: Identity) -> None:
+        """Raises Unauthorized or Forbidden when credentials that were good do not count any more."""
+        if identity.engine is not None:
+            await self.recheck(identity.engine)
+        if identity.capability is not None:
+            await self._bearers.recheck(identity.capability)
 
     async def _engine_of(self, headers: Mapping[bytes, bytes], workspace_id: str) -> VerifiedEngine | None:
         engine_id, token = headers.get(b"x-engine-id"), headers.get(b"x-engine-token")

@@ -180,6 +180,7 @@ class Edge:
             traceparent,
             _text(headers.get(b"x-claim-token")),
             identity.engine,
+            identity.capability,
             approver=identity.approver,
         )
         body = parse(raw) if raw else {}
@@ -200,8 +201,8 @@ class Edge:
             identity, workspace_id = Identity(), "public"
         else:
             identity, workspace_id = await self._admit(exchange, write=write)
-            if stream is not None and identity.engine is not None and "/rooms/" in scope["path"]:
-                identity.engine.require_room(scope["path"].rsplit("/", 1)[1])
+            if stream is not None:
+                identity.require_room(scope["path"].rsplit("/", 1)[1] if "/rooms/" in scope["path"] else None)
         started = False
         also_post = scope["path"] in self._fixed or _shape(scope["path"].split("/")) in self._routes
 

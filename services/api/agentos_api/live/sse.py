@@ -11,17 +11,17 @@ from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
+from agentos_api.http.access import Identity
 from agentos_api.http.protocol import ABORT
 from agentos_api.live import frames
 from agentos_api.live.client import Client
 from agentos_api.live.hub import Hub
-from agentos_shared.domain.engine_checks import VerifiedEngine
 from agentos_shared.domain.errors import Forbidden, Invalid, NotAcceptable, NotFound, TryLater, Unauthorized
 from agentos_shared.host.lifecycle import CLOCK
 
-Recheck: TypeAlias = Callable[[VerifiedEngine], Awaitable[object]]
+Recheck: TypeAlias = Callable[[Identity], Awaitable[object]]
 
-#: Seconds between looks at the token of an engine that follows a stream.
+#: Seconds between looks at the credentials of whoever follows a stream.
 RECHECK_S: Final = 1.0
 MAX_SEQ: Final = 2**63 - 1
 HEADERS: Final = (
@@ -36,7 +36,7 @@ class Streams:
     """The two endpoints, in the shape in which the edge calls them.
 
     Args:
-        recheck: whether an engine still is what it was when its stream began; raises DomainError when not.
+        recheck: whether credentials still count as when the stream began; raises DomainError when not.
     """
 
     def __init__(self, hub: Hub, recheck: Recheck | None = None) -> None:
@@ -83,17 +83,17 @@ class Streams:
             greeting += frames.reset(head)
             cursor = head
         identity = scope.get("state", {}).get("identity")
-        engine = None if identity is None else identity.engine
-        watch = None if engine is None or self._recheck is None else partial(_until_refused, self._recheck, engine)
+        proved = identity is not None and (identity.engine is not None or identity.capability is not None)
+        watch = partial(_until_refused, self._recheck, identity) if proved and self._recheck is not None else None
         await _until_closed(self._hub, scope, receive, send, key, cursor, greeting, watch)
 
 
-async def _until_refused(recheck: Recheck, engine: VerifiedEngine, client: Client) -> None:
-    """Send a client away once its engine's token does not count any more."""
+async def _until_refused(recheck: Recheck, identity: Identity, client: Client) -> None:
+    """Send a client away once its credentials do not count any more."""
     while True:
         await CLOCK.sleep(RECHECK_S)
         try:
-            await recheck(engine)
+            await recheck(identity)
         except (Unauthorized, Forbidden):
             client.say_goodbye("revoked")
             return

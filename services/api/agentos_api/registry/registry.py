@@ -8,7 +8,7 @@ was only remembered: what was issued a moment ago elsewhere counts. If the store
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeAlias, TypeVar
 
 import asyncpg
@@ -19,14 +19,19 @@ from agentos_api.append.appender import Committed
 from agentos_api.append.stream_cache import ABSENT, Entry, advance, fold
 from agentos_api.live.hints import Hints
 from agentos_shared.contracts import subjects
+from agentos_shared.domain import capability_checks, engines
 from agentos_shared.domain.capabilities import Capability
+from agentos_shared.domain.capability_checks import VerifiedCapability
+from agentos_shared.domain.delegations import MAX_DEPTH
 from agentos_shared.domain.engine_checks import VerifiedEngine, checked, missing_token
 from agentos_shared.domain.engines import Engine, Token, digest_of
 from agentos_shared.domain.errors import DomainError, TryLater
+from agentos_shared.domain.principals import Principal
 from agentos_shared.host import metrics
 from agentos_shared.host.lifecycle import CLOCK, RNG, Clock, Rng
 from agentos_shared.store import statements
 from agentos_shared.store.reader import read_entities
+from agentos_shared.tokens.biscuits import Opened
 
 log = structlog.get_logger()
 
@@ -38,9 +43,10 @@ SEEING: Final = metrics.gauge("engine_hints_seeing", "1 while hints of other pro
 MAX_AGE_S: Final = 0.1
 MAX_HELD: Final = 20_000
 TIMEOUT_S: Final = 5.0
-_TYPES: Final = frozenset({"engine", "capability"})
+_TYPES: Final = frozenset({"engine", "capability", "principal"})
 _UNAVAILABLE: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 S = TypeVar("S")
+Proved = TypeVar("Proved")
 
 #: Which of an engine's tokens was brought, or None.
 Pick: TypeAlias = Callable[[Engine], Token | None]
@@ -153,19 +159,69 @@ class Registry:
         return await self._prove(workspace_id, engine_id, lambda engine: engine.tokens.get(token_id))
 
     async def _prove(self, workspace_id: str, engine_id: str, pick: Pick) -> VerifiedEngine:
+        try:
+            return await self._certain(lambda since: self._checked(workspace_id, engine_id, pick, since))
+        except DomainError as refused:
+            if not isinstance(refused, TryLater):
+                REFUSED.labels(refused.code).inc()
+            raise
+
+    async def capability(self, opened: Opened) -> VerifiedCapability:
+        """What a capability token allows, as its capability and those above it stand now.
+
+        Args:
+            opened: its signatures hold.
+
+        Raises:
+            Unauthorized: ``capability_token_not_found``, ``capability_token_expired``.
+            Forbidden: ``capability_token_revoked``, ``capability_principal_mismatch``.
+            TryLater: ``store_unavailable``.
+        """
+        granted = opened.granted
+        verified = VerifiedCapability(
+            granted.workspace_id, granted.token_id, granted.actor, opened.bounds, opened.narrowed, opened.uses
+        )
+        return await self.recheck_capability(verified)
+
+    async def recheck_capability(self, verified: VerifiedCapability) -> VerifiedCapability:
+        """As :meth:`capability`, of one that was verified some time ago."""
+        return await self._certain(lambda since: self._chain(verified, since))
+
+    async def _chain(self, verified: VerifiedCapability, since: float) -> VerifiedCapability:
+        workspace_id, wanted = verified.workspace_id, verified.token_id
+        ancestry: list[tuple[str, Capability | None]] = []
+        while True:
+            capability = await self._state(Capability, workspace_id, wanted, since)
+            ancestry.append((wanted, capability))
+            if capability is None or capability.parent_token_id is None or len(ancestry) > MAX_DEPTH:
+                break
+            wanted = capability.parent_token_id
+        ended = capability is not None and await self._engine_token_ended(workspace_id, wanted, capability, since)
+        found = capability_checks.checked(
+            workspace_id, verified.actor, verified.bounds, ancestry, ended, self._clock.now()
+        )
+        return verified._replace(ancestry=found)
+
+    async def _engine_token_ended(self, workspace_id: str, token_id: str, root: Capability, since: float) -> bool:
+        """The capability of an engine's token ends with the token, which the engine's events tell."""
+        principal = await self._state(Principal, workspace_id, root.principal_id, since)
+        if principal is None or principal.actor_type != "service":
+            return False
+        engine = await self._state(Engine, workspace_id, engines.engine_id(workspace_id, principal.actor_id), since)
+        tokens = () if engine is None else engine.tokens.values()
+        return any(token.revoked for token in tokens if token.capability_token_id == token_id)
+
+    async def _certain(self, check: Callable[[float], Awaitable[Proved]]) -> Proved:
+        """What a check says, given how old what it looks at may be. No refusal is given on memory alone."""
         self._occupied.set()
         now = self._clock.monotonic()
         seeing = self._hints is not None and self._hints.seeing
         try:
-            return await self._checked(workspace_id, engine_id, pick, now - MAX_AGE_S if seeing else now)
+            return await check(now - MAX_AGE_S if seeing else now)
         except DomainError as remembered:
             if isinstance(remembered, TryLater):
                 raise
-        try:
-            return await self._checked(workspace_id, engine_id, pick, now)
-        except DomainError as refused:
-            REFUSED.labels(refused.code).inc()
-            raise
+        return await check(now)
 
     async def bearer(self, workspace_id: str, token: str) -> VerifiedEngine:
         """The engine of a token that came without the engine's id.

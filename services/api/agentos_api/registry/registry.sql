@@ -4,7 +4,7 @@ select wanted.id as entity_id, last.entity_version
 from unnest($1::text[]) as wanted(id)
 cross join lateral (
     select entity_version from evt_events
-    where entity_id = wanted.id and entity_type in ('engine', 'capability')
+    where entity_id = wanted.id and entity_type in ('engine', 'capability', 'principal')
     order by entity_version desc
     limit 1
 ) last

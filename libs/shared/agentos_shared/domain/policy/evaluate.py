@@ -6,11 +6,12 @@ constraints that were learned take part as two more sources of denials and requi
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
 from agentos_shared.domain.approval_scopes import Wish
 from agentos_shared.domain.capabilities import EVERYTHING, Capability
+from agentos_shared.domain.envelope import ZONES
 from agentos_shared.domain.policy.decision import Decision, Rule, Source, Verdict
 from agentos_shared.domain.policy.facts import ActionRule, Constraint, Facts, KillSwitch, Request
 from agentos_shared.domain.policy.reasons import REASONS
@@ -158,6 +159,11 @@ def _capability(request: Request, facts: Facts) -> str | None:
         return "capability_token_expired"
     if capability.principal_id != (request.principal_id or request.actor.principal_id):
         return "capability_token_principal_mismatch"
+    if request.capability_scopes is not None:
+        capability = replace(capability, scopes=request.capability_scopes)
+    highest = capability.scopes.get("zone_max")
+    if highest is not None and ZONES.index(request.zone) > ZONES.index(highest):
+        return "capability_scope_zone_exceeded"
     if capability.scopes.get("rooms"):
         if request.room_id is None:
             return "capability_scope_room_required"

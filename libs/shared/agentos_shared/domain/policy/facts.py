@@ -32,6 +32,7 @@ class Request:
     Args:
         action: normalised (:func:`agentos_shared.domain.actions.normalised`).
         principal_id, capability_token_id: as the caller gave them.
+        capability_scopes: what the token that came along leaves of the capability's scopes; None: it came without one.
         zone: of the call: the highest of its room's, its run's and the one that was asked for.
         resource: what it is done to: a URL, a path, a table.
         tool_name, egress_host: where the category has such.
@@ -48,6 +49,7 @@ class Request:
     zone: Zone = "supervised"
     principal_id: str | None = None
     capability_token_id: str | None = None
+    capability_scopes: Mapping[str, Any] | None = None
     room_id: str | None = None
     thread_id: str | None = None
     run_id: str | None = None

@@ -58,6 +58,7 @@ REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
             ("Send the principal_id that it was issued to.",),
             "high",
         ),
+        "capability_scope_zone_exceeded": Reason("This capability may not be used in a zone this high.", _TOKEN),
         "capability_scope_room_required": Reason(
             "This capability is for some rooms; say which one.", ("Send room_id.",)
         ),

@@ -15,6 +15,7 @@ _PLAIN = (
     "zone",
     "principal_id",
     "capability_token_id",
+    "capability_scopes",
     "room_id",
     "thread_id",
     "run_id",
