@@ -164,14 +164,14 @@ BYPASSES = [
     "set session_replication_role = replica",
     "drop trigger evt_events_append_only on evt_events",
     "drop table evt_events",
-    "create or replace function evt_refuse_change() returns trigger language plpgsql as 'begin return old; end'",
+    "create or replace function public.evt_refuse_change() returns trigger language plpgsql as 'begin return old; end'",
 ]
 
 
 @pytest.mark.parametrize(
     ("role", "statement"),
     [("owner", change) for change in CHANGES]
-    + [(role, statement) for role in ("api", "projector") for statement in CHANGES + BYPASSES],
+    + [(role, statement) for role in ("api", "engine", "projector") for statement in CHANGES + BYPASSES],
 )
 async def test_events_can_only_be_added(postgres: Postgres, owner: Owner, role: str, statement: str) -> None:
     await store(owner, chain(ROOM, 3))
