@@ -27,6 +27,7 @@ class Part(NamedTuple):
         fresh_stream: the stream's id was drawn for this command, so it cannot exist yet.
         tell: makes further members of the answer.
         scan: secrets that were found in what the command carries besides its events (a blob).
+        passing: its answer may be another one in a moment, so that no idempotency key keeps it.
     """
 
     command: Command[CommandBody]
@@ -36,6 +37,7 @@ class Part(NamedTuple):
     fresh_stream: bool = False
     tell: Extra | None = None
     scan: dlp.Scan | None = None
+    passing: bool = False
 
 
 class Placed(list[Event]):

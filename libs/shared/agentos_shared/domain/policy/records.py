@@ -13,6 +13,7 @@ from agentos_shared.domain.envelope import Event, NewEvent, Stream, Zone
 from agentos_shared.domain.policy import learning
 from agentos_shared.domain.policy.decision import Decision
 from agentos_shared.domain.policy.facts import Request
+from agentos_shared.domain.policy.reasons import REASONS
 from agentos_shared.domain.rooms import Room
 from agentos_shared.domain.runs import Run
 
@@ -72,6 +73,11 @@ class Gated:
     def refused(self) -> bool:
         """Whether it may not be done now."""
         return not self.decision.allowed
+
+    @property
+    def passing(self) -> bool:
+        """Whether the answer may be another one in a moment, without anybody doing anything."""
+        return REASONS[self.decision.reason_code].retryable
 
     def context(self) -> dict[str, Any]:
         """What an act says of the decision that allowed it."""
