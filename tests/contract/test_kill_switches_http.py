@@ -112,3 +112,52 @@ def test_what_the_environment_engages_is_shown_and_stays(start_stack: Callable[.
         assert code(released) == (409, "kill_switch_forced")
         assert verdict(client, "external.write") == "kill_switch_active"
         assert verdict(client, "note.write") == "default_allow"
+
+
+def test_a_drill_tells_what_would_have_been_stopped_and_stops_nothing(client: httpx.Client) -> None:
+    room_id = post(client, "/v1/rooms", title="Ops")["room_id"]
+    run_id = post(client, "/v1/runs", room_id=room_id)["run_id"]
+    post(client, f"/v1/runs/{run_id}/start")
+    step_id = post(client, f"/v1/runs/{run_id}/steps", kind="tool")["step_id"]
+    call = post(client, f"/v1/steps/{step_id}/toolcalls", tool_name="shell", input={"command": "ls"})
+    post(
+        client, "/v1/action-registry", action_type="invoice.send", side_effect="external_write", zone_required="sandbox"
+    )
+    post(client, "/v1/policy/evaluate", action="note.write", actor_id="ada")
+    approval = post(client, "/v1/approvals", action="external.write", scope={"type": "workspace"})["approval_id"]
+    post(client, f"/v1/approvals/{approval}/decide", decision="approve")
+    allowed = post(client, "/v1/policy/evaluate", action="external.write")
+    refused = post(client, "/v1/policy/evaluate", action="email.send")
+    assert (allowed["decision"], refused["decision"]) == ("allow", "require_approval")
+
+    def drilled(**query: Any) -> list[tuple[str, str | None]]:
+        answer = client.get(f"{PATH}/drill", params=query)
+        assert answer.status_code == 200, answer.text
+        assert (answer.json()["looked_at"], answer.json()["complete"]) == (3, True)
+        return [(act["action"], act["tool_name"]) for act in answer.json()["stopped"]]
+
+    assert drilled() == [("external.write", None)]
+    assert drilled(scope="tool", target="shell") == [("tool.call", "shell")]
+    assert drilled(scope="tool", target="echo") == []
+    assert drilled(scope="room", target=room_id) == [("tool.call", "shell")]
+    assert drilled(scope="agent", target="ada") == [("note.write", None)]
+    assert len(drilled(scope="workspace", minutes=1)) == 3
+    (act,) = client.get(f"{PATH}/drill", params={"scope": "tool", "target": "shell"}).json()["stopped"]
+    assert (act["event_id"], act["run_id"]) == (call["event_id"], run_id)
+    assert told(client) == {"engaged": False, "switches": []}
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ({"scope": "planet"}, "invalid_scope"),
+        ({"scope": "tool"}, "missing_target"),
+        ({"scope": "tool", "target": "x" * 301}, "invalid_target"),
+        ({"target": "x"}, "invalid_target"),
+        ({"minutes": "0"}, "invalid_minutes"),
+        ({"minutes": "1441"}, "invalid_minutes"),
+        ({"minutes": "x"}, "invalid_minutes"),
+    ],
+)
+def test_malformed_drills_are_refused(client: httpx.Client, query: dict[str, str], error: str) -> None:
+    assert code(client.get(f"{PATH}/drill", params=query)) == (400, error)

@@ -20,6 +20,7 @@ from agentos_shared.domain.policy.facts import KillScope, KillSwitch
 TARGETED: Final = frozenset({"room", "agent", "tool", "egress_host"})
 #: Switches of a workspace that are engaged at once: bounds the state.
 MAX_ENGAGED: Final = 1_000
+MAX_TARGET: Final = 300
 #: Released ones that are remembered.
 MAX_LIFTED: Final = 100
 
@@ -34,7 +35,7 @@ class SetKillSwitch(CommandBody):
 
     action: Literal["engage", "release"] | None = None
     scope: KillScope = "external_write"
-    target: str | None = Field(None, max_length=300)
+    target: str | None = Field(None, max_length=MAX_TARGET)
     reason: str | None = Field(None, max_length=4000)
 
 
@@ -92,7 +93,7 @@ def change(command: Command[SetKillSwitch], view: View) -> list[NewEvent]:
     body = command.body
     if body.action is None:
         raise Invalid("missing_action", "action is required: engage or release.")
-    key = body.scope, _target(body)
+    key = body.scope, target_of(body.scope, body.target)
     if body.action == "release":
         return _release(command, view, key)
     expect_version(command, view)
@@ -144,15 +145,18 @@ def evolve(state: KillSwitches | None, event: Event) -> KillSwitches | None:
     return state
 
 
-def _target(body: SetKillSwitch) -> str | None:
-    target = (body.target or "").strip()
-    if body.scope not in TARGETED:
+def target_of(scope: KillScope, text: str | None) -> str | None:
+    """What a switch of a scope stops, as it is kept. Raises Invalid: ``missing_target``, ``invalid_target``."""
+    target = (text or "").strip()
+    if scope not in TARGETED:
         if target:
-            raise Invalid("invalid_target", f"The scope {body.scope} stops everything of its kind; leave target out.")
+            raise Invalid("invalid_target", f"The scope {scope} stops everything of its kind; leave target out.")
         return None
     if not target:
-        raise Invalid("missing_target", f"target is required: which {body.scope.replace('_', ' ')} to stop.")
-    return target.lower().rstrip(".") if body.scope == "egress_host" else target
+        raise Invalid("missing_target", f"target is required: which {scope.replace('_', ' ')} to stop.")
+    if len(target) > MAX_TARGET:
+        raise Invalid("invalid_target", f"target has at most {MAX_TARGET} characters.")
+    return target.lower().rstrip(".") if scope == "egress_host" else target
 
 
 def _event(command: Command[SetKillSwitch], event_type: str, key: _Key) -> NewEvent:

@@ -1,18 +1,33 @@
-"""Reading kill switches."""
+"""Reading kill switches, and what they would have stopped."""
 
+import re
 from collections.abc import Sequence
-from typing import Any, Final
+from datetime import timedelta
+from typing import Annotated, Any, Final, get_args
 
-from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from agentos_api.reads.queries import Row, answer, problems, reader_of
+from agentos_shared.domain import kill_switches
+from agentos_shared.domain.envelope import Event, timestamp
+from agentos_shared.domain.errors import Invalid
 from agentos_shared.domain.kill_switches import switches_id
+from agentos_shared.domain.policy import facts
+from agentos_shared.domain.policy.drill import ACTS, request_of, would_stop
+from agentos_shared.host.lifecycle import CLOCK
 from agentos_shared.store import statements
+from agentos_shared.store.reader import event_of
 
 router = APIRouter(tags=["kill_switches"])
 
 SQL: Final = statements.load("agentos_api.routes", "kill_switches.sql")
+SCOPES: Final = get_args(facts.KillScope)
+MAX_MINUTES: Final = 1440
+#: Acts of each kind that a drill looks at.
+MAX_ACTS: Final = 1_000
+_DIGITS: Final = re.compile(r"[0-9]{1,9}")
+_TEXT: Final = WithJsonSchema({"type": "string", "maxLength": kill_switches.MAX_TARGET})
 
 
 class KillSwitch(BaseModel):
@@ -78,3 +93,97 @@ def _switch(row: Row) -> dict[str, Any]:
         "engaged_at": row["changed_at"],
         "forced": False,
     }
+
+
+class StoppedAct(BaseModel):
+    """Something that was done or allowed, and would not have been."""
+
+    event_id: str = Field(examples=["019ab3c4-5d6e-7f80-9123-456789abcdef"])
+    event_type: str = Field(examples=["tool.invoked"])
+    recorded_at: str = Field(examples=["2026-11-24T05:30:00.123Z"])
+    action: str = Field(examples=["tool.call"])
+    tool_name: str | None = Field(examples=["shell"])
+    actor_type: str = Field(examples=["agent"])
+    actor_id: str = Field(examples=["summariser"])
+    room_id: str | None = Field(examples=["room_01JDAGZ3K8R4W5T6Y7V8X9Z0AB"])
+    run_id: str | None = Field(examples=["run_01JDAGZ3K8R4W5T6Y7V8X9Z0AB"])
+
+
+class DrillAnswer(BaseModel):
+    """What a switch would have stopped, the newest first. Nothing is engaged."""
+
+    scope: str = Field(examples=["tool"])
+    target: str | None = Field(examples=["shell"])
+    since: str = Field(examples=["2026-11-24T04:30:00.123Z"])
+    looked_at: int = Field(description="Acts and decisions of that time.", examples=[12])
+    complete: bool = Field(description=f"False: of a kind there were over {MAX_ACTS}.", examples=[True])
+    stopped: list[StoppedAct]
+
+
+@router.get(
+    "/v1/policy/kill-switch/drill",
+    response_model=DrillAnswer,
+    responses=problems(malformed="invalid_scope, missing_target, invalid_target, invalid_minutes"),
+    summary="See what a kill switch would have stopped",
+)
+async def drill(
+    request: Request,
+    scope: Annotated[str | None, Query(), WithJsonSchema({"type": "string", "enum": list(SCOPES)})] = None,
+    target: Annotated[str | None, Query(description="Which room, agent, tool or host."), _TEXT] = None,
+    minutes: Annotated[
+        str | None,
+        Query(description="How far to look back; 60 by default."),
+        WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_MINUTES}),
+    ] = None,
+) -> Response:
+    """What a switch would have stopped in the last minutes, had it been engaged."""
+    switch = _wanted(scope, target)
+    since = CLOCK.now() - timedelta(minutes=_minutes(minutes))
+    reader = reader_of(request)
+    rows = await reader.fetch(SQL["acts"], reader.workspace_id, list(ACTS), since, MAX_ACTS)
+    external = {row["action_type"] for row in await reader.fetch(SQL["external_actions"], reader.workspace_id)}
+    acts = [event_of(row) for row in rows]
+    counts = [sum(act.event_type == kind for act in acts) for kind in ACTS]
+    stopped = [act for act in acts if would_stop(act, switch, external)]
+    return answer(
+        {
+            "scope": switch.scope,
+            "target": switch.target,
+            "since": timestamp(since),
+            "looked_at": len(acts),
+            "complete": max(counts) < MAX_ACTS,
+            "stopped": [_stopped(act) for act in stopped],
+        }
+    )
+
+
+def _stopped(act: Event) -> dict[str, Any]:
+    wish = request_of(act)
+    return {
+        "event_id": act.event_id,
+        "event_type": act.event_type,
+        "recorded_at": act.recorded_at,
+        "action": wish.action,
+        "tool_name": wish.tool_name,
+        "actor_type": act.actor_type,
+        "actor_id": act.actor_id,
+        "room_id": act.room_id,
+        "run_id": act.run_id,
+    }
+
+
+def _wanted(scope: str | None, target: str | None) -> facts.KillSwitch:
+    """Raises Invalid: ``invalid_scope``, ``missing_target``, ``invalid_target``."""
+    for known in SCOPES:
+        if known == (scope or "external_write"):
+            return facts.KillSwitch(known, kill_switches.target_of(known, target))
+    raise Invalid("invalid_scope", f"scope must be one of {', '.join(SCOPES)}.")
+
+
+def _minutes(text: str | None) -> int:
+    """Raises Invalid: ``invalid_minutes``."""
+    if not text:
+        return 60
+    if not _DIGITS.fullmatch(text) or not 1 <= int(text) <= MAX_MINUTES:
+        raise Invalid("invalid_minutes", f"minutes must be a whole number from 1 to {MAX_MINUTES}.")
+    return int(text)

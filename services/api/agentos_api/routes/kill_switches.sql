@@ -14,3 +14,20 @@ left join lateral (
     where workspace_id = $1 and engaged
 ) switch on true
 order by switch.stream_seq desc
+
+-- name: acts
+-- What was done or allowed in a workspace since a time, the newest first, of each type at most so many.
+select act.*
+from unnest($2::text[]) as wanted(event_type)
+cross join lateral (
+    select * from evt_events
+    where workspace_id = $1 and event_type = wanted.event_type and recorded_at >= $3
+        and (event_type <> 'policy.decided' or data ->> 'decision' = 'allow')
+    order by recorded_at desc, event_id desc
+    limit $4
+) act
+order by act.recorded_at desc, act.event_id desc
+
+-- name: external_actions
+-- Actions that users registered as leaving the machine.
+select action_type from proj_actions where workspace_id = $1 and side_effect = 'external_write'
