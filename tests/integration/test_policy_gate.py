@@ -226,16 +226,21 @@ def test_without_the_policy_service_everything_is_denied(start_stack: Callable[.
         assert evaluate(client, **EXTERNAL)["decision"] == "allow"
         sleeping = stack.pid("policy")
         os.kill(sleeping, signal.SIGSTOP)
+        headers = {"idempotency-key": "kept"}
         with ThreadPoolExecutor() as pool:  # it hangs: whoever asks waits for two seconds, and then it is no
             asked = pool.submit(evaluate, client, **EXTERNAL)
+            keyed = pool.submit(client.post, "/v1/policy/evaluate", json=EXTERNAL, headers=headers)
             called = pool.submit(make, client, f"/v1/steps/{step}/toolcalls", {"tool_name": "echo"}, 200)
             for got in (asked.result(), called.result()):
                 assert (got["decision"], got["reason_code"]) == ("deny", "policy_unavailable")
                 assert got["next_steps"]
+            assert keyed.result().json()["reason_code"] == "policy_unavailable"
         os.kill(sleeping, signal.SIGKILL)
         got = evaluate(client, action="internal.read")
         assert got["reason_code"] in ("policy_unavailable", "default_allow")
         stack.wait_healthy({"policy": sleeping})
+        # That nobody could decide is no answer that a key would keep.
+        assert client.post("/v1/policy/evaluate", json=EXTERNAL, headers=headers).json()["decision"] == "allow"
         assert evaluate(client, **EXTERNAL)["decision"] == "allow"
         make(client, f"/v1/steps/{step}/toolcalls", {"tool_name": "echo"})
         assert {event["data"]["reason_code"] for event in events(client, event_types="policy.denied")} == {

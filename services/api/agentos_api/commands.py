@@ -276,7 +276,8 @@ class Commands:
         scan = loaded.scan if isinstance(loaded, Kept) else None
         learned = command.loaded.learned_ids if isinstance(command.loaded, Gated) else ()
         decide, reads = _watched(kind, meta, (*reads, *used, *learned))
-        return Part(command, decide, location.stream, reads, False, kind.extra, scan)
+        passing = isinstance(command.loaded, Gated) and command.loaded.passing
+        return Part(command, decide, location.stream, reads, False, kind.extra, scan, passing)
 
     async def _gated(self, kind: CommandType, command: Command[Any], location: Location) -> Command[Any]:
         """The command with what the gate says of it, where it must pass through."""
