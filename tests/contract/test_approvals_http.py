@@ -447,3 +447,29 @@ def test_time_ends_what_nobody_decides_and_what_nobody_uses(client: httpx.Client
         assert (event["actor_type"], event["actor_id"]) == ("service", "approvals")
     (lapsed,) = read(client, "/v1/grants", status="lapsed")["grants"]
     assert lapsed["approval_id"] == grant.rsplit("/", 1)[1]
+
+
+def test_at_the_end_an_approval_is_decided_or_expired_and_never_both(client: httpx.Client, room: str) -> None:
+    end = CLOCK.now() + timedelta(seconds=2)
+    text = end.isoformat().replace("+00:00", "Z")
+    paths = [asked(client, room_id=room, decide_by=text) for _ in range(24)]
+    instants = [end + timedelta(milliseconds=number - 12) for number in range(24)]
+
+    def decide_at(place: int) -> httpx.Response:
+        wait_until(lambda: CLOCK.now() >= instants[place] - timedelta(milliseconds=30), 10)
+        while CLOCK.now() < instants[place]:
+            continue
+        return client.post(f"{paths[place]}/decide", json={"decision": "approve"})
+
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(decide_at, range(24)))
+    for path, answer in zip(paths, answers, strict=True):
+        if answer.status_code == 200:
+            assert row(client, path)["status"] == "approved"
+        else:
+            refused(answer, 409, "approval_expired")
+            assert row(client, path, wait_s=10)["status"] == "expired"
+    events = read(client, "/v1/events", stream_type="room", stream_id=room, limit=200)["events"]
+    for path in paths:
+        own = [event["event_type"] for event in events if event["entity_id"] == path.rsplit("/", 1)[1]]
+        assert own[1:] in (["approval.decided"], ["approval.expired"])
