@@ -131,6 +131,22 @@ def test_a_person_activates_and_retires(client: httpx.Client) -> None:
     assert read(client, path)["constraint"]["status"] == "retired"
 
 
+def test_what_a_person_decides_counts_in_every_room_from_the_answer_on(client: httpx.Client) -> None:
+    agent = agent_of(client)
+    here, there = (post(client, "/v1/rooms", title=title)["room_id"] for title in ("Here", "There"))
+    last = ask(client, room_id=here, **agent)
+    (constraint,) = read(client, "/v1/constraints", min_position=position(last))["constraints"]
+    path = f"/v1/constraints/{constraint['constraint_id']}"
+    wish = {"room_id": there, "actor_type": "agent", **agent}
+    approval = post(client, "/v1/approvals", action="external.write", scope={"type": "workspace"})["approval_id"]
+    post(client, f"/v1/approvals/{approval}/decide", decision="approve")
+    for _ in range(2):  # the third refusal would bring it into quarantine
+        post(client, f"{path}/activate", effect="deny")
+        assert ask(client, **wish)["reason_code"] == "constraint.learned"
+        post(client, f"{path}/retire")
+        assert ask(client, **wish)["reason_code"] == "approval_allows_action"
+
+
 def test_refused_tool_calls_are_learned_from(client: httpx.Client) -> None:
     room_id = post(client, "/v1/rooms", title="Ops")["room_id"]
     run_id = post(client, "/v1/runs", room_id=room_id)["run_id"]

@@ -20,7 +20,7 @@ from agentos_shared.contracts import subjects
 from agentos_shared.domain.envelope import Zone
 from agentos_shared.domain.policy.decision import Decision
 from agentos_shared.domain.policy.evaluate import unavailable
-from agentos_shared.domain.policy.facts import FACT_KINDS, Request
+from agentos_shared.domain.policy.facts import FACT_EVENTS, FACT_KINDS, Request
 from agentos_shared.domain.policy.records import Gated, Mode
 from agentos_shared.domain.policy.wire import decision_of, request_told
 from agentos_shared.host import metrics
@@ -61,7 +61,7 @@ class Gatekeeper:
     def on_commit(self, batch: Sequence[Committed]) -> None:
         """Note where something moved that decisions depend on."""
         for event in (committed.event for committed in batch):
-            if event.entity_type in FACT_KINDS:
+            if event.entity_type in FACT_KINDS or event.event_type in FACT_EVENTS:
                 place = event.workspace_id, f"{event.stream_type}/{event.stream_id}"
                 self._moved[place] = event.stream_seq, self._clock.monotonic()
 

@@ -12,14 +12,21 @@ from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
 from agentos_shared.domain.constraints import Constraint
 from agentos_shared.domain.envelope import Event, Stream
 from agentos_shared.domain.kill_switches import KillSwitches
-from agentos_shared.domain.policy.facts import FACT_KINDS, SEEDED_ACTIONS, ActionRule, DataLabel, Facts, Request
+from agentos_shared.domain.policy.facts import (
+    FACT_EVENTS,
+    FACT_KINDS,
+    SEEDED_ACTIONS,
+    ActionRule,
+    DataLabel,
+    Facts,
+    Request,
+)
 from agentos_shared.domain.resource_labels import ResourceLabel, label_id
 
 #: Events by which what decisions depend on changes, besides approvals.
 CHANGES: Final = (
     *(name for name, kind in EVENT_TYPES.items() if kind in FACT_KINDS - {"approval"}),
-    "constraint.activated",
-    "constraint.retired",
+    *sorted(FACT_EVENTS),
 )
 #: Events by which an approval begins and ceases to allow something, or allows less.
 APPROVAL_ENDS: Final = ("approval.consumed", "approval.lapsed", "grant.revoked")

@@ -21,6 +21,8 @@ Effect = Literal["deny", "require_approval", "warn"]
 
 #: Kinds of entities (``entity_type``) that decisions depend on.
 FACT_KINDS: Final = frozenset({"action", "agent", "approval", "capability", "kill_switch", "resource_label"})
+#: Events of other kinds that decisions depend on: a constraint matters once a person has decided on it.
+FACT_EVENTS: Final = frozenset({"constraint.activated", "constraint.retired"})
 
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
