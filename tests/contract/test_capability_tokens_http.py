@@ -189,3 +189,69 @@ def test_a_token_is_of_one_workspace(setting: Setting) -> None:
     other = {**bearer(setting.token), "x-workspace-id": f"ws_{uuid4().hex[:12]}"}
     answer = setting.client.post("/v1/rooms", json={"title": "R"}, headers=other)
     assert refused(answer) == (403, "capability_workspace_mismatch")
+
+
+def test_a_token_of_some_rooms_reads_these_and_nothing_else(setting: Setting) -> None:
+    client, headers = setting.client, bearer(setting.token)
+    made: dict[str, dict[str, str]] = {}
+    for room in (setting.room, setting.other):
+        thread = post(client, f"/v1/rooms/{room}/threads", title="T")
+        run = post(client, "/v1/runs", room_id=room, title="R")["run_id"]
+        post(client, f"/v1/runs/{run}/start")
+        step = post(client, f"/v1/runs/{run}/steps", kind="k", title="S")["step_id"]
+        made[room] = {"thread": thread["thread_id"], "event": thread["event_id"], "run": run, "step": step}
+
+    def read(path: str) -> httpx.Response:
+        return client.get(path, headers=headers)
+
+    for place, allowed in ((setting.room, True), (setting.other, False)):
+        ids = made[place]
+        for path in (
+            f"/v1/rooms/{place}",
+            f"/v1/rooms/{place}/threads",
+            f"/v1/threads/{ids['thread']}",
+            f"/v1/threads/{ids['thread']}/messages",
+            f"/v1/runs/{ids['run']}",
+            f"/v1/runs/{ids['run']}/steps",
+            f"/v1/runs?room_id={place}",
+            f"/v1/events?room_id={place}",
+            f"/v1/events?run_id={ids['run']}",
+            f"/v1/events/{ids['event']}",
+            f"/v1/toolcalls?run_id={ids['run']}",
+            f"/v1/toolcalls?step_id={ids['step']}",
+            f"/v1/approvals?room_id={place}",
+            f"/v1/search?q=hello&room_id={place}",
+        ):
+            if allowed:
+                assert read(path).status_code == 200, path
+            else:
+                assert refused(read(path)) == (403, "capability_scope_room_not_allowed"), path
+        with client.stream("HEAD", f"/v1/streams/rooms/{place}", headers=headers) as stream:
+            assert stream.status_code == (200 if allowed else 403)
+    own = setting.room
+    for path in (
+        "/v1/events",
+        "/v1/runs",
+        "/v1/runs?room_id=",
+        f"/v1/runs?room_id={own}&room_id=",
+        f"/v1/runs?room_id={own}&room_id={setting.other}",
+        f"/v1/engines?room_id={own}",
+        "/v1/agents",
+        "/v1/metrics",
+        "/metrics",
+        f"/v1/capabilities?principal_id={setting.principal_id}",
+        "/v1/streams/workspace",
+        "/v1/pipeline/projection",
+    ):
+        assert refused(read(path)) == (403, "capability_scope_room_required"), path
+    listed = read("/v1/rooms").json()["rooms"]
+    assert [room["room_id"] for room in listed] == [own]
+    assert read("/v1/runs/run_unknown").status_code == 404
+    found = read(f"/v1/events?run_id={made[own]['run']}&stream_type=room&stream_id={setting.other}").json()["events"]
+    assert all(event["room_id"] == own for event in found)
+
+
+def test_an_agent_in_quarantine_may_only_read(setting: Setting) -> None:
+    post(setting.client, f"/v1/agents/{setting.agent_id}/quarantine", quarantine_reason="odd")
+    assert refused(setting.thread(setting.room, setting.token)) == (403, "agent_quarantined")
+    assert setting.client.get(f"/v1/rooms/{setting.room}", headers=bearer(setting.token)).status_code == 200

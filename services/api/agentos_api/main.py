@@ -28,6 +28,7 @@ from agentos_api.gatekeeper import Gatekeeper
 from agentos_api.http import app
 from agentos_api.http.access import Access
 from agentos_api.http.protocol import Protocol
+from agentos_api.http.read_scope import ReadScope
 from agentos_api.learning import Guard
 from agentos_api.leases import LeaseDesk
 from agentos_api.live.decisions import Decisions
@@ -114,7 +115,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     await parts.start()
     server = _Server(
         uvicorn.Config(
-            app.build(services, commands, access, calls),
+            app.build(services, commands, access, ReadScope(pool, locator), calls),
             host=settings.host,
             port=settings.port,
             http=Protocol,

@@ -16,6 +16,7 @@ from agentos_api.http import asyncapi, openapi, problem
 from agentos_api.http.access import Access
 from agentos_api.http.calls import Call
 from agentos_api.http.edge import Edge, MethodNotAllowed, internal_error
+from agentos_api.http.read_scope import ReadScope
 from agentos_api.live.sse import Streams
 from agentos_api.routes import (
     action_registry,
@@ -85,7 +86,9 @@ ROUTERS: Final = tuple(
 )
 
 
-def build(services: Services, commands: Commands, access: Access, calls: Sequence[Call] = ()) -> ASGIApp:
+def build(
+    services: Services, commands: Commands, access: Access, read_scope: ReadScope, calls: Sequence[Call] = ()
+) -> ASGIApp:
     """The ASGI application of this process."""
     api = FastAPIOffline(  # its pages load nothing from elsewhere
         title="Agent OS",
@@ -118,6 +121,7 @@ def build(services: Services, commands: Commands, access: Access, calls: Sequenc
         access,
         streams={"rooms": streams.room, "workspace": streams.workspace},
         read_paths=[route.path for router in ROUTERS for route in router.routes if hasattr(route, "path")],
+        read_scope=read_scope,
         calls=calls,
     )
 

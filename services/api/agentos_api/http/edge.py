@@ -24,6 +24,7 @@ from agentos_api.http import problem
 from agentos_api.http.access import MAX_HEADER_BYTES, PUBLIC, Access, HeadersTooLarge, Identity, workspace_of
 from agentos_api.http.calls import Call
 from agentos_api.http.protocol import ANSWER
+from agentos_api.http.read_scope import ReadScope
 from agentos_shared.domain import ids
 from agentos_shared.domain.canonical import parse
 from agentos_shared.domain.errors import DomainError, Invalid, TooLarge, UnsupportedMediaType
@@ -87,6 +88,7 @@ class Edge:
     Args:
         reads: the FastAPI application.
         streams: handlers of event streams by the first segments of their path; see :meth:`_stream_of`.
+        read_scope: holds reads to what a capability token covers.
         calls: writes that are no commands.
     """
 
@@ -97,9 +99,11 @@ class Edge:
         access: Access,
         streams: Mapping[str, StreamHandler],
         read_paths: Sequence[str],
+        read_scope: ReadScope,
         calls: Sequence[Call] = (),
     ) -> None:
         self._reads = reads
+        self._read_scope = read_scope
         self._commands = commands
         self._access = access
         self._streams = streams
@@ -203,6 +207,8 @@ class Edge:
             identity, workspace_id = await self._admit(exchange, write=write)
             if stream is not None:
                 identity.require_room(scope["path"].rsplit("/", 1)[1] if "/rooms/" in scope["path"] else None)
+            elif identity.capability is not None:
+                await self._read_scope.require(identity.capability, scope["path"], scope["query_string"])
         started = False
         also_post = scope["path"] in self._fixed or _shape(scope["path"].split("/")) in self._routes
 

@@ -8,6 +8,7 @@ left join lateral (
     select room_id, workspace_id, mission_id, title, topic, room_mode, default_lang, tool_policy_ref, created_at, updated_at
     from proj_rooms
     where workspace_id = $1 and (updated_at, room_id) < ($5::timestamptz, $6::text)
+        and ($8::text[] is null or room_id = any($8))
     order by updated_at desc, room_id desc
     limit $7
 ) page on gate.reached
