@@ -39,7 +39,7 @@ class Growth(Work):
     def fill(self, rooms: int, messages: int) -> list[Event]:
         """``messages`` things that happen, in ``rooms`` rooms."""
         for name in ("exp_1", "exp_2"):
-            texts = {"title": name, "hypothesis": "h", "success_criteria": {}, "stop_conditions": {}}
+            texts: dict[str, Any] = {"title": name, "hypothesis": "h", "success_criteria": {}, "stop_conditions": {}}
             data = texts | {"budget_cap_units": 1, "risk_tier": "low", "metadata": {}}
             self._add(ELSEWHERE, "experiment.created", "experiment", name, data)
         for number in range(messages):
@@ -76,7 +76,7 @@ class Growth(Work):
     def _record(self, number: int) -> None:
         run = self._rng.choice([None, *self.lives])
         own = {"template_key": "t", "template_version": "1", "metrics": [], "metrics_hash": "h", "score": 1}
-        about = {
+        about: dict[str, Any] = {
             "run_id": run,
             "experiment_id": self._rng.choice([None, "exp_1"]),
             "evidence_id": self._rng.choice([None, f"evd_{run}"]),
@@ -89,7 +89,13 @@ class Growth(Work):
         approval = f"appr_{number:05}"
         run = self._rng.choice(list(self.lives)) if self._rng.randrange(3) else None
         self._asked.append(approval)
-        data = {"action": "deploy", "title": self._rng.choice([None, "t"]), "request": {}, "context": {}, "scope": {}}
+        data: dict[str, Any] = {
+            "action": "deploy",
+            "title": self._rng.choice([None, "t"]),
+            "request": {},
+            "context": {},
+            "scope": {},
+        }
         self._add(ELSEWHERE, "approval.requested", "approval", approval, data, run_id=run)
 
     def _open_incident(self, number: int) -> None:
@@ -157,7 +163,7 @@ async def plain(reader: Reader) -> list[tuple[str, str, str]]:
                 correlation_id=entity["correlation_id"],
                 experiment_status=experiment["status"] if experiment else None,
                 approval_status=asked,
-                run=rule.Run(run_id, run["status"]) if run else None,
+                run=rule.Run(run["run_id"], run["status"]) if run else None,
                 evidence=rule.Evidence(proof["evidence_id"], proof["run_id"], proof["run_status"]) if proof else None,
                 scorecard=(
                     rule.Scorecard(*(scorecard[name] for name in ("scorecard_id", "decision", "run_id", "evidence_id")))
@@ -172,25 +178,33 @@ async def plain(reader: Reader) -> list[tuple[str, str, str]]:
             placed.append((max(times), (kind, entity[key], where.stage)))
 
     for run in runs:
-        experiment = next((row for row in experiments if row["experiment_id"] == run["experiment_id"]), None)
+        own_experiment = next((row for row in experiments if row["experiment_id"] == run["experiment_id"]), None)
         scorecard = newest([row for row in scorecards if row["run_id"] == run["run_id"]], "created_at")
-        add("run", run, "run_id", experiment, run, scorecard)
+        add("run", run, "run_id", own_experiment, run, scorecard)
     for experiment in experiments:
         own = [row for row in runs if row["experiment_id"] == experiment["experiment_id"]]
-        run = max(own, key=lambda row: (row["created_at"], row["created_seq"]), default=None)
+        latest = max(own, key=lambda row: (row["created_at"], row["created_seq"]), default=None)
         about = [row for row in scorecards if row["experiment_id"] == experiment["experiment_id"]]
-        about += [row for row in scorecards if run and row["run_id"] == run["run_id"]]
-        add("experiment", experiment, "experiment_id", experiment, run, newest(about, "created_at"))
+        about += [row for row in scorecards if latest and row["run_id"] == latest["run_id"]]
+        add("experiment", experiment, "experiment_id", experiment, latest, newest(about, "created_at"))
     for scorecard in scorecards:
         if scorecard["run_id"] is None and scorecard["experiment_id"] is None:
             add("scorecard", scorecard, "scorecard_id", None, None, scorecard)
     for approval in approvals:
         if approval["status"] in ("pending", "held"):
-            run = next((row for row in runs if row["run_id"] == approval["run_id"]), None)
-            of = run["experiment_id"] if run else None
-            experiment = next((row for row in experiments if row["experiment_id"] == of), None)
-            scorecard = newest([row for row in scorecards if run and row["run_id"] == run["run_id"]], "created_at")
-            add("approval", approval, "approval_id", experiment, run, scorecard, approval["status"])
+            asking = next((row for row in runs if row["run_id"] == approval["run_id"]), None)
+            of = asking["experiment_id"] if asking else None
+            about = [row for row in scorecards if asking and row["run_id"] == asking["run_id"]]
+            own_experiment = next((row for row in experiments if row["experiment_id"] == of), None)
+            add(
+                "approval",
+                approval,
+                "approval_id",
+                own_experiment,
+                asking,
+                newest(about, "created_at"),
+                approval["status"],
+            )
     placed.sort(key=lambda entry: (-entry[0].timestamp(), *entry[1][:2]))
     return [entity for _, entity in placed]
 
@@ -203,6 +217,7 @@ async def test_pages_hold_each_entity_once_in_its_stage(postgres: Postgres, seed
     async with projected(postgres, events, seed=seed) as reader:
         expected = await plain(reader)
         assert len({stage for _, _, stage in expected}) >= 5
+        found: list[Found] = []
         for limit in (2, 50):
             found = await pages(reader, limit)
             listed = [(item["entity_type"], item["entity_id"], stage) for page in found for stage, item in page.items]

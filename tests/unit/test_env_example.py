@@ -25,7 +25,7 @@ def test_every_setting_is_documented() -> None:
     of_others = {
         name
         for module in (runtime_settings, client_settings)
-        for name in re.findall(r'"(AGENTOS_[A-Z_]+)"', Path(module.__file__).read_text())
+        for name in re.findall(r'"(AGENTOS_[A-Z_]+)"', Path(module.__file__ or "").read_text())
     }
     assert documented == of_services | of_others | {"AGENTOS_FAILPOINTS"}
 
