@@ -66,8 +66,10 @@ class Run:
     lease: Lease | None = None
     ended_under: str | None = None
     expired_token: str | None = None
-    steps: Mapping[str, bool] = field(default_factory=dict)  # id -> whether it has ended
+    steps: Mapping[str, bool] = field(default_factory=dict)  # id -> whether it has ended by itself
     calls: Mapping[str, bool] = field(default_factory=dict)  # id -> whether it has ended
+    step_of: Mapping[str, str] = field(default_factory=dict)  # of a call
+    settled: frozenset[str] = frozenset()  # steps whose last tool call has ended
 
     @property
     def ended(self) -> bool:
@@ -187,7 +189,8 @@ def _refusal(run: Run, command: Command) -> str | None:  # noqa: C901 - a table,
                 return "lease_token_mismatch"
             if run.status != RUNNING:
                 return "run_not_running"
-            return "step_already_ended" if command.target and run.steps[command.target] else None
+            over = command.verb != "tool" and command.target in run.settled
+            return "step_already_ended" if command.target and (over or run.steps[command.target]) else None
         case "tool_succeed" | "tool_fail" | "artifact":
             last_holder = run.ended and command.token == run.ended_under
             if not last_holder and not run.may_write(command):
@@ -214,9 +217,11 @@ def _changed(run: Run, command: Command, made: str) -> Run:
         case "step_complete" | "step_fail":
             return replace(run, steps={**run.steps, command.target: True})
         case "tool":
-            return replace(run, calls={**run.calls, made: False})
+            at, settled = {**run.step_of, made: command.target}, run.settled - {command.target}
+            return replace(run, calls={**run.calls, made: False}, step_of=at, settled=settled)
         case "tool_succeed" | "tool_fail":
-            return replace(run, calls={**run.calls, command.target: True})
+            settled = run.settled | {run.step_of[command.target]}
+            return replace(run, calls={**run.calls, command.target: True}, settled=settled)
         case "time is over" if run.lease is not None and run.lease.token == command.token:
             if run.attempt_no >= run.max_attempts:
                 return replace(run.end(FAILED), ended_under=None)

@@ -75,11 +75,11 @@ def events(client: httpx.Client, room: str) -> list[dict[str, Any]]:
 
 def test_what_happens_in_a_run_is_one_line_of_causation(client: httpx.Client, room: str, run: str, step: str) -> None:
     call = made(post(client, f"/v1/steps/{step}/toolcalls", {"tool_name": "echo"}))["tool_call_id"]
+    made(post(client, f"/v1/steps/{step}/artifacts", {"kind": "note"}))
+    made(post(client, f"/v1/steps/{step}/complete"), 200)
     ended = made(post(client, f"/v1/toolcalls/{call}/succeed", {"output": {"n": 1}}), 200)
     assert ended["ok"] is True
     assert (ended["stream_type"], ended["stream_id"]) == ("room", room)
-    made(post(client, f"/v1/steps/{step}/artifacts", {"kind": "note"}))
-    made(post(client, f"/v1/steps/{step}/complete"), 200)
     made(post(client, f"/v1/runs/{run}/complete", {"summary": "done"}), 200)
     line = [event for event in events(client, room) if event["entity_type"] in ("run", "step", "tool_call", "artifact")]
     assert [event["event_type"] for event in line] == [
@@ -87,14 +87,29 @@ def test_what_happens_in_a_run_is_one_line_of_causation(client: httpx.Client, ro
         "run.started",
         "step.created",
         "tool.invoked",
-        "tool.succeeded",
         "artifact.created",
         "step.completed",
+        "tool.succeeded",
         "run.completed",
     ]
     assert [event["causation_id"] for event in line[1:]] == [event["event_id"] for event in line[:-1]]
     assert len({event["correlation_id"] for event in line}) == 1
     assert {event["run_id"] for event in line} == {run}
+
+
+@pytest.mark.parametrize("outcome", ["succeed", "fail"])
+def test_the_outcome_of_a_tool_call_ends_its_step(client: httpx.Client, run: str, step: str, outcome: str) -> None:
+    for _ in range(2):  # another call opens it again
+        call = made(post(client, f"/v1/steps/{step}/toolcalls", {"tool_name": "echo"}))["tool_call_id"]
+        made(post(client, f"/v1/toolcalls/{call}/{outcome}"), 200)
+        for end in ("complete", "fail"):
+            refused(post(client, f"/v1/steps/{step}/{end}"), 409, "step_already_ended")
+    running = made(post(client, f"/v1/steps/{step}/toolcalls", {"tool_name": "echo"}))["tool_call_id"]
+    made(post(client, f"/v1/steps/{step}/complete", {"output": {"by": "hand"}}), 200)
+    made(post(client, f"/v1/toolcalls/{running}/{outcome}"), 200)
+    refused(post(client, f"/v1/steps/{step}/toolcalls", {"tool_name": "echo"}), 409, "step_already_ended")
+    (row,) = made(client.get(f"/v1/runs/{run}/steps"), 200)["steps"]
+    assert (row["status"], row["output"]) == ("succeeded", {"by": "hand"})
 
 
 def test_a_run_that_was_forgotten_goes_on_where_it_was(client: httpx.Client, stack: Stack, room: str, run: str) -> None:

@@ -154,6 +154,7 @@ def test_steps_tool_calls_and_artifacts_of_a_run_are_there_at_once(caller: Calle
     first = caller.read(f"/v1/runs/{run}/steps")["steps"][0]
     assert set(first) == STEP_ROW
     assert (first["status"], first["error"]) == ("failed", {"message": "timeout"})
+    caller.call(steps[0])
     caller.post(f"/v1/steps/{steps[0]}/complete", {"output": {"v": 1}})
     first = caller.read(f"/v1/runs/{run}/steps")["steps"][0]
     assert (first["status"], first["output"], first["error"]) == ("succeeded", {"v": 1}, None)

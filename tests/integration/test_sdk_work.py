@@ -34,11 +34,14 @@ async def test_a_run_by_hand(api: agentos.AsyncClient) -> None:
     second = await api.steps.create(created.run_id, "work")
     failed = await api.tool_calls.invoke(second.step_id, "search")
     await api.tool_calls.fail(failed.tool_call_id, message="boom")
-    await api.steps.fail(second.step_id, message="no")
+    third = await api.steps.create(created.run_id, "work")
+    await api.steps.fail(third.step_id, message="no")
     ended = await api.runs.complete(created.run_id, summary="S", output={"v": 2})
     run = await api.runs.wait(created.run_id)
     assert (run.status, run.output, run.ended) == ("succeeded", {"v": 2}, True)
-    assert [one.status for one in await api.steps.list(run.run_id, min_position=ended).all()] == ["succeeded", "failed"]
+    assert [one.status for one in await api.steps.list(run.run_id, min_position=ended).all()] == [
+        *("succeeded", "failed", "failed")
+    ]
     assert (await api.tool_calls.get(call.tool_call_id)).output == {"hits": 3}
     assert (await api.tool_calls.get(failed.tool_call_id)).error == {"message": "boom"}
     assert [one.run_id async for one in api.runs.list(room_id=room_id, min_position=ended)] == [run.run_id]

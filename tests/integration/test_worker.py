@@ -164,19 +164,30 @@ async def test_failures_become_structured_errors(
     assert step.status == "failed"
 
 
-async def test_a_step_that_recovers_succeeds(api: agentos.AsyncClient, room_id: str, worker: agentos.Worker) -> None:
+async def test_a_step_is_what_its_last_tool_call_was_and_its_run_may_recover(
+    api: agentos.AsyncClient, room_id: str, worker: agentos.Worker
+) -> None:
     @worker.run("recovers")
     async def recovers(run: agentos.AsyncRunContext) -> None:
         async with run.step("try") as step:
             with contextlib.suppress(ZeroDivisionError):
                 await step.tool("divide", lambda: 1 / 0)
+        async with run.step("try again") as step:
+            with contextlib.suppress(ZeroDivisionError):
+                await step.tool("divide", lambda: 1 / 0)
+            await step.tool("divide", lambda: 1 / 1)
+        async with run.step("by hand") as step:
             step.output = {"fallback": True}
 
     async with serving(worker):
         made = await api.runs.create(room_id, handler="recovers")
         assert (await api.runs.wait(made.run_id, timeout_s=TIMEOUT_S)).status == "succeeded"
-    (step,) = await api.steps.list(made.run_id).all()
-    assert (step.status, step.output) == ("succeeded", {"fallback": True})
+    steps = await api.steps.list(made.run_id).all()
+    assert [(step.status, step.output) for step in steps] == [
+        ("failed", None),
+        ("succeeded", {"result": 1.0}),
+        ("succeeded", {"fallback": True}),
+    ]
 
 
 async def test_an_output_too_large_for_an_event_becomes_an_artifact(

@@ -55,11 +55,13 @@ class ModelRun:
 class ModelStep:
     run: str
     ended: bool = False
+    last_of_tools: str | None = None
 
 
 @dataclass
 class ModelCall:
     run: str
+    step: str
     running: bool = True
 
 
@@ -96,7 +98,12 @@ class RunMachine(RuleBasedStateMachine):
     ) -> list[str] | str:
         """Types of the events, or the code of the refusal."""
         meta = Meta("ws_1", BOT if service else ADA, "c-1", None, token)
-        loaded: Any = Kept({"type": "none"}, None, None) if isinstance(body, artifacts.CreateArtifact) else "rat_1"
+        loaded: Any = "rat_1"
+        if isinstance(body, artifacts.CreateArtifact):
+            loaded = Kept({"type": "none"}, None, None)
+        elif isinstance(body, steps.CompleteStep | steps.FailStep):
+            tools = [e.event_type for e in self.events if e.step_id == entity_id and e.entity_type == "tool_call"]
+            loaded = tools[-1] if tools else None
         command = Command(body, meta, entity_id, parent_id, ROOM.id, loaded)
         loaded_entries = {read: (ROOM, fold(self.life(read))) for read in reads if self.cache.entry(ROOM, read) is None}
         draft = Draft(self.cache, {}, loaded_entries, MOMENT, ids.new_event_id)
@@ -307,7 +314,8 @@ class RunMachine(RuleBasedStateMachine):
         decide: Decide = steps.complete if how == "complete" else steps.fail
         body: CommandBody = steps.CompleteStep() if how == "complete" else steps.FailStep()
         got = self.send(decide, body, step_id, (step_id, step.run), token=token)
-        refusal = self.refusal(run, token) or ("step_already_ended" if step.ended else None)
+        over = step.ended or step.last_of_tools == "ended"
+        refusal = self.refusal(run, token) or ("step_already_ended" if over else None)
         assert got == (refusal or ["step.completed" if how == "complete" else "step.failed"])
         step.ended = step.ended or refusal is None
 
@@ -322,7 +330,8 @@ class RunMachine(RuleBasedStateMachine):
         refusal = refusal or (None if named else "missing_tool_name")
         assert got == (refusal or ["tool.invoked"])
         if refusal is None:
-            self.calls[call_id] = ModelCall(step.run)
+            self.calls[call_id] = ModelCall(step.run, step_id)
+            step.last_of_tools = "invoked"
 
     @precondition(lambda self: self.calls)
     @rule(number=pick, proof=proofs, how=st.sampled_from(["succeed", "fail"]))
@@ -341,6 +350,7 @@ class RunMachine(RuleBasedStateMachine):
         else:
             assert got == ["tool.succeeded" if how == "succeed" else "tool.failed"]
             call.running = False
+            self.steps[call.step].last_of_tools = "ended"
 
     @precondition(lambda self: self.steps)
     @rule(number=pick, proof=proofs)

@@ -25,7 +25,7 @@ Wish = tuple[Decide, Command[Any]]
 
 
 def wish(decide: Decide, body: CommandBody, entity: str, parent: str | None = None, **meta: Any) -> Wish:
-    loaded = Kept({"type": "none"}, None, None) if isinstance(body, artifacts.CreateArtifact) else "rat_1"
+    loaded: Any = Kept({"type": "none"}, None, None) if isinstance(body, artifacts.CreateArtifact) else "rat_1"
     return decide, Command(body, META._replace(**meta), entity, parent, "room_1", loaded)
 
 
@@ -321,11 +321,15 @@ def test_a_step_ends_once() -> None:
     refused("step_not_found", lambda: given(a_run(), START).when(*END_STEP))
 
 
-def test_a_step_may_have_many_calls_and_outlives_them() -> None:
+def test_a_step_may_have_many_calls_the_last_of_which_ends_it() -> None:
     history = given(a_run(), START, a_step(), a_call(), SUCCEED)
     decide, command = a_call()
     assert types(history.when(decide, command._replace(entity_id="tc_2"))) == ["tool.invoked"]
-    assert types(history.when(*END_STEP)) == ["step.completed"]
+    for decide, command in (END_STEP, FAIL_STEP):
+        assert len(history.when(decide, command._replace(loaded="tool.invoked"))) == 1
+        for last in ("tool.succeeded", "tool.failed"):
+            wish = (decide, command._replace(loaded=last))
+            refused("step_already_ended", lambda wish=wish: history.when(*wish))  # type: ignore[misc]
 
 
 def test_a_call_ends_once_also_after_its_run() -> None:

@@ -1,5 +1,6 @@
 """What a handler gets: the run that it works on, its steps and their tool calls, all on record as they happen."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -10,6 +11,8 @@ from agentos.errors import ActionRefused, ApprovalRefused, Conflict, LeaseLost
 from agentos.holding import Holding
 from agentos.models import Approval, ArtifactCreated, MessageCreated
 from agentos.tools import MAX_OUTPUT_BYTES, Tools, error_of, key_of, message_of, object_of, size_of
+
+log: Final = logging.getLogger("agentos.worker")
 
 #: Seconds between looks whether the lease is still ours, while a decision is waited for.
 LOOK_S: Final = 10.0
@@ -162,8 +165,8 @@ class AsyncStepContext:
 
     Attributes:
         id: once it has begun.
-        output: set it to keep something that is not a tool's output.
-        ended: by the success of its last tool call.
+        output: set it to keep something, in a step without tool calls: the outcome of a tool call is its step's.
+        ended: by the outcome of its last tool call.
     """
 
     def __init__(
@@ -250,7 +253,9 @@ class AsyncStepContext:
     ) -> None:
         if isinstance(error, LeaseLost) or self._holding.lost is not None:
             return  # nothing of ours is taken any more
-        if error is None and self.output is None and self.ended:
+        if self.ended:
+            if self.output is not None:
+                log.warning("step %s: its output is not kept, since a tool call's outcome is the step's", self.id)
             return
         try:
             with self._holding.writing():
@@ -324,3 +329,4 @@ class AsyncCallContext:
     async def _fail(self, error: BaseException) -> None:
         with self._holding.writing():
             await self._calls.fail(self.id, message=message_of(error), error=error_of(error), claim_token=self._token)
+        self.step.ended = True

@@ -1,7 +1,18 @@
-"""Steps: what a run does, one thing after or beside the other."""
+"""Steps: what a run does, one thing after or beside the other.
+
+::
+
+    queued -- tool.invoked --> running -- tool.succeeded --> succeeded
+       |                         |      -- tool.failed ----> failed
+       +-- step.completed, step.failed --+                     for good
+
+The outcome of a tool call ends its step: it can then not be completed or failed by hand any more. Only another tool
+call opens it again. A step that was ended by hand stays so, and takes no further tool calls; the outcome of one that
+runs still comes, and changes nothing about the step.
+"""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field
 
@@ -10,6 +21,9 @@ from agentos_shared.domain.decider import Command, LeasedBody, View, expect_vers
 from agentos_shared.domain.envelope import Event, NewEvent
 from agentos_shared.domain.errors import Conflict, NotFound
 from agentos_shared.domain.runs import Run, ShortText, Text
+
+#: Outcomes of tool calls.
+TOOL_ENDS: Final = frozenset({"tool.succeeded", "tool.failed"})
 
 
 class CreateStep(LeasedBody):
@@ -35,7 +49,7 @@ class FailStep(LeasedBody):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What decisions read of a step. ``ended``: by a command of its own, not by the end of a tool call."""
+    """What decisions read of a step. ``ended``: by a command of its own; of its tool calls tells ``command.loaded``."""
 
     run_id: str
     ended: bool = False
@@ -57,7 +71,7 @@ def create(command: Command[CreateStep], view: View) -> list[NewEvent]:
 
 
 def complete(command: Command[CompleteStep], view: View) -> list[NewEvent]:
-    """``step.completed``.
+    """``step.completed``. ``command.loaded`` is the type of the last event of a tool call in the step, or None.
 
     Raises:
         NotFound: ``step_not_found``, ``run_not_found``.
@@ -102,6 +116,8 @@ def _open(command: Command[LeasedBody], view: View) -> tuple[Step, Run]:
     step, run = known(view, command.entity_id)
     runs.require_running(command, run)
     require_open(step)
+    if command.loaded in TOOL_ENDS:
+        raise Conflict("step_already_ended", "The outcome of its last tool call has ended the step.")
     expect_version(command, view)
     return step, run
 

@@ -36,6 +36,19 @@ async def _draw_attempt(_reader: Reader, _location: Location, _body: ClaimRun) -
     return ids.new_id(ids.ATTEMPT)
 
 
+#: $1: step.
+LAST_OF_TOOLS: Final = """
+select event_type from evt_events
+where step_id = $1 and event_type in ('tool.invoked', 'tool.succeeded', 'tool.failed')
+order by stream_seq desc limit 1
+"""
+
+
+async def _last_of_tools(reader: Reader, location: Location, _body: Any) -> Any:
+    """How the tool calls of a step stand: the type of their last event, or None."""
+    return await reader.pool.fetchval(LAST_OF_TOOLS, location.step_id)
+
+
 def _lease(command: Command[ClaimRun], _events: Sequence[Event], view: View) -> Mapping[str, Any]:
     """The lease that the claim got, now or when it was asked for before."""
     run = view.get(Run, command.entity_id)
@@ -106,6 +119,7 @@ WORK: Final = (
         decide=steps.complete,
         parent="step",
         reads=_run,
+        load=_last_of_tools,
         status=200,
     ),
     CommandType(
@@ -115,6 +129,7 @@ WORK: Final = (
         decide=steps.fail,
         parent="step",
         reads=_run,
+        load=_last_of_tools,
         status=200,
     ),
     CommandType(
