@@ -129,12 +129,14 @@ class Schedule(RuleBasedStateMachine):
         kinds = chance.choices((self._creation, self._some_claim, self._act), (1, 4, 5), k=size)
         self._perform([kind(chance) for kind in kinds])
 
-    @rule(chance=chances, size=st.integers(0, 3), pause_s=st.sampled_from([0, 0.03, 0.05, 0.07]))
+    @rule(chance=chances, size=st.integers(0, 3), pause_s=st.sampled_from([0, 0, 0.03, 0.05, 0.07]))
     def run_out(self, chance: Random, size: int, pause_s: float) -> None:
         """Engines stand still for longer than their leases last, while they and others go on."""
         if held := self._held():
             over = chance.sample(held, chance.randint(1, min(3, len(held))))
-            self._perform([self._act(chance, over[0]) for _ in range(size)], over, pause_s)
+            verb = chance.choice(("heartbeat", "heartbeat", "step", "complete"))
+            too_late = self._command(verb, over[0], "holder", ENGINES[0])
+            self._perform([too_late, *(self._act(chance, over[0]) for _ in range(size))], over, pause_s)
 
     def teardown(self) -> None:
         if not self.broken:
