@@ -276,8 +276,7 @@ class Commands:
         scan = loaded.scan if isinstance(loaded, Kept) else None
         learned = command.loaded.learned_ids if isinstance(command.loaded, Gated) else ()
         decide, reads = _watched(kind, meta, (*reads, *used, *learned))
-        passing = isinstance(command.loaded, Gated) and command.loaded.passing
-        return Part(command, decide, location.stream, reads, False, kind.extra, scan, passing)
+        return Part(command, decide, location.stream, reads, False, kind.extra, scan)
 
     async def _gated(self, kind: CommandType, command: Command[Any], location: Location) -> Command[Any]:
         """The command with what the gate says of it, where it must pass through."""
@@ -479,7 +478,7 @@ def _render(kind: CommandType, part: Part | Refused, outcome: Outcome, caller: C
         return problem.answer(outcome, caller.instance)
     answer = _answer(kind, part, outcome)
     kept = None if kind.kept is None else orjson.dumps(kind.kept(answer))
-    return Answer(_status(kind, part, outcome), orjson.dumps(answer), kept=kept)
+    return Answer(_status(kind, part, outcome), orjson.dumps(answer), kept=kept, passing=_passing([part]))
 
 
 def _results(
@@ -496,11 +495,17 @@ def _results(
         kept.append(results[-1] if kind is None or kind.kept is None else kind.kept(results[-1]))
     secret = any(one is not other for one, other in zip(results, kept, strict=True))
     body = orjson.dumps({"results": results})
-    return Answer(200, body, kept=orjson.dumps({"results": kept}) if secret else None)
+    return Answer(200, body, kept=orjson.dumps({"results": kept}) if secret else None, passing=_passing(parts))
 
 
 def _status(kind: CommandType, part: Part | Refused, placed: Placed) -> int:
     return kind.status if placed and _refusal(part) is None else 200
+
+
+def _passing(parts: Sequence[Part | Refused]) -> bool:
+    """Whether one of them was refused for a reason that may be gone in a moment."""
+    refusals = (_refusal(part) for part in parts)
+    return any(refusal is not None and refusal.passing for refusal in refusals)
 
 
 def _refusal(part: Part | Refused) -> Gated | None:

@@ -68,7 +68,7 @@ class Draft:
                 del self.events[count:], self.traceparents[count:]
                 break
         answer = submission.render(outcomes)
-        if submission.key is not None and answer.status < 500 and answer.status not in NOT_KEPT and _lasts(submission):
+        if submission.key is not None and answer.status < 500 and answer.status not in NOT_KEPT and not answer.passing:
             last = outcomes[-1] if outcomes else None
             event_id = last[-1].event_id if last and not isinstance(last, DomainError) else None
             self.keys.append((submission.key, answer.to_keep(), event_id))
@@ -204,10 +204,6 @@ class Draft:
         for entity_id, (stream, entry) in self.entries.items():
             if stream in self.moved and type(entry.state) in _KEPT:
                 self.cache.remember_entity(stream, entity_id, entry)
-
-
-def _lasts(submission: Submission) -> bool:
-    return not any(isinstance(part, Part) and part.passing for part in submission.parts)
 
 
 def _content(new: NewEvent) -> tuple[str, dlp.Scan | None]:

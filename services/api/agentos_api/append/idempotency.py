@@ -80,7 +80,7 @@ class KeyGate:
         finally:
             del self._running[identity]
         future.set_result(answer.to_keep())
-        if answer.status < 500 and answer.status not in NOT_KEPT and self._keeps(answer):
+        if answer.status < 500 and answer.status not in NOT_KEPT and not answer.passing and self._keeps(answer):
             self._answered[identity] = (key.fingerprint, answer.to_keep(), time.monotonic())
             if len(self._answered) > MAX_REMEMBERED:
                 self._answered.popitem(last=False)

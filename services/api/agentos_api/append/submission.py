@@ -27,7 +27,6 @@ class Part(NamedTuple):
         fresh_stream: the stream's id was drawn for this command, so it cannot exist yet.
         tell: makes further members of the answer.
         scan: secrets that were found in what the command carries besides its events (a blob).
-        passing: its answer may be another one in a moment, so that no idempotency key keeps it.
     """
 
     command: Command[CommandBody]
@@ -37,7 +36,6 @@ class Part(NamedTuple):
     fresh_stream: bool = False
     tell: Extra | None = None
     scan: dlp.Scan | None = None
-    passing: bool = False
 
 
 class Placed(list[Event]):
@@ -68,12 +66,14 @@ class Answer(NamedTuple):
     Args:
         replayed: given before, under the same idempotency key.
         kept: the body that a key keeps instead, where this one tells a secret.
+        passing: it may be another one in a moment, so that no key keeps it.
     """
 
     status: int
     body: bytes
     replayed: bool = False
     kept: bytes | None = None
+    passing: bool = False
 
     def to_keep(self) -> "Answer":
         """What whoever sends the key again is answered."""
