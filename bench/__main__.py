@@ -27,6 +27,7 @@ GROUPS: Final = {
     "http": "appending over HTTP, one by one and in bulk",
     "live": "from POST to SSE client, fan-out, idle clients",
     "projector": "projecting from a backlog, rebuild",
+    "policy": "a decision by itself and on record, a kill switch",
     "work": "the run cycle, claims from a deep queue, queries and rebuild over a million events",
 }
 
