@@ -8,6 +8,8 @@ import asyncpg
 import httpx
 import pytest
 
+from agentos_shared.host.lifecycle import CLOCK
+from agentos_shared.tokens import links
 from tests.fixtures.api_process import StartApi
 from tests.fixtures.live import MortalNats
 from tests.fixtures.stack import Postgres, wait_until
@@ -79,7 +81,40 @@ def test_enforced_mode_asks_for_the_local_users_token(
     event = httpx.get(f"{api.url}/v1/events/{made.json()['event_id']}", headers=right).json()["event"]
     assert (event["actor_type"], event["actor_id"]) == ("user", "local"), "the credential says who it is, not the body"
     cookie = httpx.get(f"{api.url}/v1/events", headers={"cookie": "agentos_session=correct-horse"})
-    assert cookie.status_code == 200
+    assert cookie.status_code == 401, "the token itself never is a cookie"
+
+
+def test_a_one_time_link_signs_a_browser_in_once(start_api: StartApi, mortal_nats: MortalNats, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("correct-horse\n")
+    before = links.link_path("correct-horse", CLOCK.now())
+    api = start_api(mortal_nats.url, {"AGENTOS_AUTH": "enforced", "AGENTOS_LOCAL_TOKEN_FILE": str(token)})
+    api.wait_up()
+    link = links.link_path("correct-horse", CLOCK.now())
+    assert httpx.head(api.url + link).status_code == 405, "looking at it does not use it up"
+    opened = httpx.get(api.url + link)
+    assert (opened.status_code, opened.headers["location"]) == (303, "/")
+    assert opened.headers["cache-control"] == "no-store"
+    cookie, *attributes = opened.headers["set-cookie"].split("; ")
+    assert {"Path=/", "HttpOnly", "SameSite=Strict"} <= set(attributes)
+    assert httpx.get(f"{api.url}/v1/events", headers={"cookie": cookie}).status_code == 200
+    made = httpx.post(f"{api.url}/v1/rooms", json={"title": "Ops"}, headers={"cookie": cookie, "origin": api.url})
+    assert made.status_code == 201
+    foreign = {"cookie": cookie, "origin": "https://example.org"}
+    assert httpx.post(f"{api.url}/v1/rooms", json={"title": "Ops"}, headers=foreign).status_code == 403
+    old = CLOCK.now() - links.LINK_LIFE
+    forged = [
+        link,
+        before,
+        links.link_path("other", CLOCK.now()),
+        links.link_path("correct-horse", old),
+        "/auth/once/x",
+    ]
+    for path in forged:
+        refused = httpx.get(api.url + path)
+        assert (refused.status_code, refused.json()["error"]) == (401, "one_time_link_invalid"), path
+    for wrong in (cookie[:-1], cookie.replace("=1", "=2"), "agentos_session=" + link.removeprefix("/auth/once/")):
+        assert httpx.get(f"{api.url}/v1/events", headers={"cookie": wrong}).status_code == 401
 
 
 def waiting(postgres: Postgres) -> int:

@@ -80,6 +80,19 @@ def down(data_dir: DataDirOption = None) -> None:
     guarded(lambda: command.down(data_dir))
 
 
+@app.command("open")
+def open_(
+    data_dir: DataDirOption = None,
+    url: UrlOption = None,
+    token_file: TokenFileOption = None,
+    browser: Annotated[bool, typer.Option(help="Open it; else only print the link.")] = True,
+) -> None:
+    """Print a link that signs a browser in as the local user, once, and open it."""
+    from agentos_cli import open_browser as command
+
+    guarded(lambda: command.run(data_dir, url, token_file, browser))
+
+
 @app.command()
 def status(data_dir: DataDirOption = None, json: JsonOption = False) -> None:
     """Show what runs. With --json also the connection URLs, which hold passwords."""

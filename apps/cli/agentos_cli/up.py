@@ -59,6 +59,8 @@ def start_detached(settings: Settings) -> int:
             status = read_status(data)
             if status is not None and status["pid"] == process.pid and status["ready_at"] is not None:
                 typer.echo(f"Agent OS is ready: {status['url']}   (`agentos down` stops it)")
+                if (link := display.sign_in(settings, status["url"])) is not None:
+                    typer.echo(link)
                 return 0
             continue
         typer.secho(_failure(log), err=True, fg=typer.colors.RED)

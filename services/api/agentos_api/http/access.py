@@ -6,7 +6,9 @@ the Origin check on writes), or make its own name point here (hence the Host che
 
 import hmac
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
+from datetime import datetime
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -20,6 +22,8 @@ from agentos_shared.domain.capability_checks import VerifiedCapability
 from agentos_shared.domain.engine_checks import VerifiedEngine, missing_token
 from agentos_shared.domain.envelope import Actor
 from agentos_shared.domain.errors import DomainError, Forbidden, Invalid, Unauthorized
+from agentos_shared.host.lifecycle import CLOCK, Clock
+from agentos_shared.tokens import links
 from agentos_shared.tokens.biscuits import PREFIX
 
 DEFAULT_WORKSPACE: Final = "ws_dev"
@@ -74,12 +78,17 @@ class Access:
         bearers: where capability tokens are.
     """
 
-    def __init__(self, settings: ApiSettings, local_token: str | None, registry: Registry, bearers: Bearers) -> None:
+    def __init__(
+        self, settings: ApiSettings, local_token: str | None, registry: Registry, bearers: Bearers, clock: Clock = CLOCK
+    ) -> None:
         self._registry = registry
         self._bearers = bearers
         self._enforced = settings.auth == "enforced"
         self._proven_approver = settings.approver == "session" and not self._enforced
-        self._token = local_token.encode() if local_token else None
+        self._token = local_token or None
+        self._clock = clock
+        self._started_at = clock.now()
+        self._used: OrderedDict[str, datetime] = OrderedDict()
         self._hosts = {host.strip().lower() for host in settings.allowed_hosts.split(",") if host.strip()}
         self._origins = {origin.strip().rstrip("/").lower() for origin in settings.allowed_origins.split(",")} - {""}
         self._allowed_host = lru_cache(maxsize=256)(self._is_allowed_host)
@@ -140,24 +149,49 @@ class Access:
             approver: Literal["as claimed"] | None = None if self._proven_approver else "as claimed"
             return Identity(capability.actor, capability=capability, approver=approver)
         if self._proven_approver:
-            return Identity(approver=self._local_user(_token(headers), workspace_id))
+            return Identity(approver=self._local_user(headers, workspace_id))
         if not self._enforced:
             return _NOBODY
-        token = _token(headers)
-        if token is None and engine_in_body:
-            return _NOBODY
-        if token is None:
-            raise Unauthorized("missing_bearer_token", "Send `Authorization: Bearer <token>`.")
-        user = self._local_user(token, workspace_id)
+        if _token(headers) is None and _cookie(headers) is None:
+            if engine_in_body:
+                return _NOBODY
+            raise Unauthorized(
+                "missing_bearer_token",
+                "Send `Authorization: Bearer <token>`, or sign in by the link of `agentos open`.",
+            )
+        user = self._local_user(headers, workspace_id)
         if user is None:
             raise Unauthorized("invalid_token", "This token is not valid.")
         return Identity(user)
 
-    def _local_user(self, token: bytes | None, workspace_id: str) -> Actor | None:
-        """The local user, whose token this is; None: it is not."""
-        if token is None or self._token is None or not hmac.compare_digest(token, self._token):
+    def _local_user(self, headers: Mapping[bytes, bytes], workspace_id: str) -> Actor | None:
+        """The local user, whose token or session this is; None: it is not."""
+        token, session = _token(headers), _cookie(headers)
+        if self._token is None:
             return None
-        return principals.actor(workspace_id, "user", "local")
+        if token is not None:
+            proved = hmac.compare_digest(token, self._token.encode())
+        else:
+            proved = session is not None and links.is_session(self._token, session, self._clock.now())
+        return principals.actor(workspace_id, "user", "local") if proved else None
+
+    def session(self, code: str) -> str:
+        """A session of the local user's, for the code of a one-time link.
+
+        Raises:
+            Unauthorized: ``one_time_link_invalid``: forged, used, older than five minutes or than this process.
+        """
+        now = self._clock.now()
+        made_at = None if self._token is None else links.link_made_at(self._token, code, now)
+        while self._used and next(iter(self._used.values())) + links.LINK_LIFE <= now:
+            self._used.popitem(last=False)
+        # What was used before the start is not remembered, so it is refused by its age.
+        if self._token is None or made_at is None or made_at < self._started_at or code in self._used:
+            raise Unauthorized(
+                "one_time_link_invalid", "This link was used or is too old; `agentos open` makes another."
+            )
+        self._used[code] = now
+        return links.session(self._token, now)
 
     async def engine(
         self,
@@ -235,10 +269,12 @@ def _name(host: str) -> str | None:
 
 def _token(headers: Mapping[bytes, bytes]) -> bytes | None:
     scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-    if scheme.lower() == b"bearer" and token.strip():
-        return token.strip()
+    return token.strip() or None if scheme.lower() == b"bearer" else None
+
+
+def _cookie(headers: Mapping[bytes, bytes]) -> str | None:
     for cookie in headers.get(b"cookie", b"").split(b";"):
         name, _, value = cookie.strip().partition(b"=")
         if name.decode("latin-1") == SESSION_COOKIE and value:
-            return value
+            return value.decode("latin-1")
     return None

@@ -21,7 +21,15 @@ from agentos_api.append.submission import Answer
 from agentos_api.command_type import CommandType
 from agentos_api.commands import Caller, Commands, correlation
 from agentos_api.http import problem
-from agentos_api.http.access import MAX_HEADER_BYTES, PUBLIC, Access, HeadersTooLarge, Identity, workspace_of
+from agentos_api.http.access import (
+    MAX_HEADER_BYTES,
+    PUBLIC,
+    SESSION_COOKIE,
+    Access,
+    HeadersTooLarge,
+    Identity,
+    workspace_of,
+)
 from agentos_api.http.calls import Call
 from agentos_api.http.protocol import ANSWER
 from agentos_api.http.read_scope import ReadScope
@@ -29,6 +37,7 @@ from agentos_shared.domain import ids
 from agentos_shared.domain.canonical import parse
 from agentos_shared.domain.errors import DomainError, Invalid, TooLarge, UnsupportedMediaType
 from agentos_shared.host import metrics, telemetry
+from agentos_shared.tokens import links
 
 log = structlog.get_logger("agentos.http")
 
@@ -127,6 +136,9 @@ class Edge:
         try:
             _check_head(scope["headers"])
             parts = scope["path"].split("/")
+            if scope["path"].startswith(links.LINK_PATH):
+                await self._open_session(exchange, send)
+                return
             kind = self._command_of(scope["path"], parts, scope["method"])
             if kind is None and scope["path"] != BULK_PATH:
                 stream = self._stream_of(parts)
@@ -237,6 +249,25 @@ class Edge:
                 log.exception("response_broke_off", path=exchange.path, request_id=exchange.request_id.decode())
                 return
             raise
+
+    async def _open_session(self, exchange: Exchange, send: Send) -> None:
+        """Answer a one-time link: the browser that follows it is the local user's from then on."""
+        self._access.check(exchange.headers, write=False)
+        if exchange.scope["method"] != "GET":  # whatever only looks at a link must not use it up
+            raise MethodNotAllowed("method_not_allowed", "Open this link in a browser.")
+        session = self._access.session(exchange.path.removeprefix(links.LINK_PATH))
+        life = int(links.SESSION_LIFE.total_seconds())
+        cookie = f"{SESSION_COOKIE}={session}; Path=/; Max-Age={life}; HttpOnly; SameSite=Strict"
+        headers = [
+            (b"location", b"/"),
+            (b"set-cookie", cookie.encode()),
+            (b"cache-control", b"no-store"),
+            (b"referrer-policy", b"no-referrer"),
+            (b"content-length", b"0"),
+        ]
+        self._count("other", 303)
+        await send({"type": "http.response.start", "status": 303, "headers": [*headers, *_stamp(exchange)]})
+        await send({"type": "http.response.body", "body": b""})
 
     async def _admit(self, exchange: Exchange, *, write: bool, engine_in_body: bool = False) -> tuple[Identity, str]:
         headers = exchange.headers

@@ -38,7 +38,7 @@ _SECURITY: Final[Mapping[str, Any]] = {
         "type": "apiKey",
         "in": "cookie",
         "name": SESSION_COOKIE,
-        "description": "The same token, of a browser.",
+        "description": "Of the local user's browser.",
     },
 }
 #: Tags of nouns whose plural takes more than an s.
