@@ -161,3 +161,53 @@ def test_a_drill_tells_what_would_have_been_stopped_and_stops_nothing(client: ht
 )
 def test_malformed_drills_are_refused(client: httpx.Client, query: dict[str, str], error: str) -> None:
     assert code(client.get(f"{PATH}/drill", params=query)) == (400, error)
+
+
+def test_of_each_run_it_is_told_whether_it_was_seen_to_stop(client: httpx.Client) -> None:
+    rooms = [post(client, "/v1/rooms", title=title)["room_id"] for title in ("Here", "There")]
+
+    def started(room_id: str) -> str:
+        run_id: str = post(client, "/v1/runs", room_id=room_id)["run_id"]
+        post(client, f"/v1/runs/{run_id}/start")
+        return run_id
+
+    def asked(after: dict[str, Any]) -> tuple[int, int, dict[str, str | None]]:
+        where = f"{after['stream_type']}/{after['stream_id']}@{after['stream_seq']}"
+        answer = client.get(f"{PATH}/runs", params={"min_position": where})
+        assert answer.status_code == 200, answer.text
+        found = answer.json()
+        assert found["complete"] is True
+        return found["requested"], found["observed"], {run["run_id"]: run["stop_observed_at"] for run in found["runs"]}
+
+    over, first, second, other = started(rooms[0]), started(rooms[0]), started(rooms[0]), started(rooms[1])
+    last = post(client, f"/v1/runs/{over}/complete")
+    assert asked(last) == (0, 0, {})
+    last = post(client, PATH, action="engage", scope="external_write")
+    assert asked(last) == (0, 0, {})
+    last = post(client, PATH, action="engage", scope="room", target=rooms[0])
+    assert asked(last) == (2, 0, {first: None, second: None})
+    last = post(client, f"/v1/runs/{first}/cancel", reason="stopped")
+    requested, observed, runs = asked(last)
+    assert (requested, observed, set(runs)) == (2, 1, {first, second})
+    assert runs[first] is not None
+    last = post(client, PATH, action="engage", scope="workspace")
+    requested, observed, runs = asked(last)
+    assert (requested, observed, runs[other]) == (3, 1, None)
+    post(client, PATH, action="release", scope="room", target=rooms[0], reason="it is right again")
+    last = post(client, PATH, action="release", scope="workspace", reason="it is right again")
+    assert asked(last) == (0, 0, {})
+    assert code(client.get(f"{PATH}/runs", params={"min_position": "x"})) == (400, "invalid_min_position")
+
+
+def test_a_run_goes_with_the_agent_that_claimed_it(client: httpx.Client) -> None:
+    room_id = post(client, "/v1/rooms", title="Ops")["room_id"]
+    run_id = post(client, "/v1/runs", room_id=room_id)["run_id"]
+    lease = post(client, "/v1/runs/claim", actor_id="watcher")["run"]
+    last = post(client, PATH, action="engage", scope="agent", target="watcher")
+    where = f"{last['stream_type']}/{last['stream_id']}@{last['stream_seq']}"
+    (run,) = client.get(f"{PATH}/runs", params={"min_position": where}).json()["runs"]
+    assert (run["run_id"], run["actor_id"], run["stop_observed_at"]) == (run_id, "watcher", None)
+    freed = client.post(f"/v1/runs/{run_id}/lease/release", json={"claim_token": lease["claim_token"]})
+    assert freed.status_code == 200, freed.text
+    (run,) = client.get(f"{PATH}/runs", params={"min_position": "room/" + room_id + "@4"}).json()["runs"]
+    assert (run["status"], run["stop_observed_at"] is None) == ("queued", False)

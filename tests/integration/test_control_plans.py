@@ -76,7 +76,12 @@ async def test_pages_are_ranges_of_an_index(api: "asyncpg.Connection[Any]") -> N
 
 async def test_lookups_are_by_key(api: "asyncpg.Connection[Any]") -> None:
     assert await used(api, ASKED, "ws", "sha256:0") == {"proj_approvals_of_digest"}
-    text = "\n".join(
-        row[0] for row in await api.fetch(f"explain (costs off) {kill_switches.SQL['get_switches']}", "ws", "kill_1")
+    asked: tuple[tuple[str, tuple[Any, ...]], ...] = (
+        ("get_switches", ("ws", "kill_1")),
+        ("acts", ("ws", ["tool.invoked"], LATEST, 1_000)),
+        ("stopped_runs", ("ws", *NOWHERE, 501)),
     )
-    assert "Seq Scan" not in text, text
+    for name, arguments in asked:
+        rows = await api.fetch(f"explain (costs off) {kill_switches.SQL[name]}", *arguments)
+        text = "\n".join(row[0] for row in rows)
+        assert "Seq Scan" not in text, text

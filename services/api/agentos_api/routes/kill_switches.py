@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, get_args
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from agentos_api.reads.queries import Row, answer, problems, reader_of
+from agentos_api.reads.queries import MinPosition, Row, answer, members, position_of, problems, reader_of
 from agentos_shared.domain import kill_switches
 from agentos_shared.domain.envelope import Event, timestamp
 from agentos_shared.domain.errors import Invalid
@@ -26,6 +26,7 @@ SCOPES: Final = get_args(facts.KillScope)
 MAX_MINUTES: Final = 1440
 #: Acts of each kind that a drill looks at.
 MAX_ACTS: Final = 1_000
+MAX_RUNS: Final = 500
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
 _TEXT: Final = WithJsonSchema({"type": "string", "maxLength": kill_switches.MAX_TARGET})
 
@@ -187,3 +188,47 @@ def _minutes(text: str | None) -> int:
     if not _DIGITS.fullmatch(text) or not 1 <= int(text) <= MAX_MINUTES:
         raise Invalid("invalid_minutes", f"minutes must be a whole number from 1 to {MAX_MINUTES}.")
     return int(text)
+
+
+class StoppedRun(BaseModel):
+    """A run that is asked to stop, and whether it was seen to."""
+
+    run_id: str = Field(examples=["run_01JDAGZ3K8R4W5T6Y7V8X9Z0AB"])
+    room_id: str | None = Field(examples=["room_01JDAGZ3K8R4W5T6Y7V8X9Z0AB"])
+    status: str = Field(examples=["running"])
+    actor_id: str | None = Field(description="Who claimed it last.", examples=["summariser"])
+    stop_requested_at: str = Field(examples=["2026-11-24T05:30:00.123Z"])
+    stop_observed_at: str | None = Field(
+        description="When it ended, or its lease did. Null: nothing shows that it has stopped.", examples=[None]
+    )
+
+
+class StoppedRunsAnswer(BaseModel):
+    """Runs that switches of a workspace, a room or an agent ask to stop; the other scopes stop acts, not runs."""
+
+    requested: int = Field(examples=[5])
+    observed: int = Field(examples=[3])
+    complete: bool = Field(description=f"False: there are over {MAX_RUNS}.", examples=[True])
+    runs: list[StoppedRun]
+
+
+@router.get(
+    "/v1/policy/kill-switch/runs",
+    response_model=StoppedRunsAnswer,
+    responses=problems(malformed="invalid_min_position"),
+    summary="See which runs were asked to stop, and which were seen to",
+)
+async def stopped_runs(request: Request, min_position: MinPosition = None) -> Response:
+    """Runs that are asked to stop. Only an end that is on record counts as one."""
+    position = position_of(min_position)
+    place = (position.seq, position.stream_type, position.stream_id)
+    rows = await reader_of(request).page(SQL["stopped_runs"], "run_id", *place, MAX_RUNS + 1)
+    runs = [members(row, tuple(StoppedRun.model_fields)) for row in rows[:MAX_RUNS]]
+    return answer(
+        {
+            "requested": len(runs),
+            "observed": sum(run["stop_observed_at"] is not None for run in runs),
+            "complete": len(rows) <= MAX_RUNS,
+            "runs": runs,
+        }
+    )

@@ -31,3 +31,43 @@ order by act.recorded_at desc, act.event_id desc
 -- name: external_actions
 -- Actions that users registered as leaving the machine.
 select action_type from proj_actions where workspace_id = $1 and side_effect = 'external_write'
+
+-- name: stopped_runs
+-- Runs that switches of a workspace, a room or an agent ask to stop: those that run, and those that have come to an end or
+-- back into the queue since. The least recent requests first. One row of the gate always comes.
+with switches as materialized (
+    select scope, target, changed_at from proj_kill_switches
+    where workspace_id = $1 and engaged and scope in ('workspace', 'room', 'agent')
+),
+candidates as (
+    select run_id, room_id, status, started_at, ended_at, updated_at from proj_runs
+    where workspace_id = $1 and status = 'running'
+    union all
+    select run_id, room_id, status, started_at, ended_at, updated_at from proj_runs
+    where workspace_id = $1 and status in ('queued', 'completed', 'failed', 'cancelled')
+        and updated_at >= (select min(changed_at) from switches) and started_at is not null
+)
+select gate.reached, page.*
+from (
+    select $2::bigint = 0 or coalesce((select seq from proj_checkpoints where stream_type = $3 and stream_id = $4), 0) >= $2 as reached
+) gate
+left join lateral (
+    select
+        run.run_id, run.room_id, run.status, held.actor_id, asked.since as stop_requested_at,
+        case when run.status <> 'running' then coalesce(run.ended_at, run.updated_at) end as stop_observed_at
+    from candidates run
+    left join lateral (
+        select claimed_by_actor_id as actor_id from proj_run_attempts
+        where run_id = run.run_id
+        order by attempt_no desc
+        limit 1
+    ) held on true
+    cross join lateral (
+        select min(s.changed_at) as since from switches s
+        where s.scope = 'workspace' or (s.scope = 'room' and s.target = run.room_id)
+            or (s.scope = 'agent' and s.target = held.actor_id)
+    ) asked
+    where asked.since is not null and (run.status = 'running' or run.updated_at >= asked.since)
+    order by asked.since, run.run_id
+    limit $5
+) page on gate.reached
