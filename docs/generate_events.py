@@ -308,6 +308,7 @@ EXAMPLES += (
     Example("kill_switch.change", {"action": "engage", "reason": "letters to the wrong people"}, loaded=False),
     Example("kill_switch.change", {"action": "release", "reason": "the list is right again"}, loaded=False),
     Example("capability.grant", _GRANT, loaded=Ancestry(MOMENT)),
+    Example("capability.use", {"token_id": ENTITIES["capability"], "blocks": {"c42acba869520b3c": 10}}),
     Example(
         "capability.grant",
         {**_GRANT, "parent_token_id": ENTITIES["capability"]},
@@ -487,6 +488,8 @@ def _cause(kind: CommandType | None) -> str:
         return "the secret scanner, in the append itself"
     if kind.name == "approval.expire":
         return f"the API itself, when the time has come, command `{kind.name}`"
+    if kind.name == "capability.use":
+        return "the API itself, for each command that comes with a token whose uses are counted"
     if kind.internal:
         return f"`POST {kind.path}`" if kind.path else f"the engine service, command `{kind.name}`"
     return f"`POST {kind.path}`, command `{kind.name}`"

@@ -1,6 +1,7 @@
 """Capability tokens as bearer credentials in open mode: who acts, and how far."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4  # noqa: TID251 - a test's own workspace
 
@@ -255,3 +256,47 @@ def test_an_agent_in_quarantine_may_only_read(setting: Setting) -> None:
     post(setting.client, f"/v1/agents/{setting.agent_id}/quarantine", quarantine_reason="odd")
     assert refused(setting.thread(setting.room, setting.token)) == (403, "agent_quarantined")
     assert setting.client.get(f"/v1/rooms/{setting.room}", headers=bearer(setting.token)).status_code == 200
+
+
+def test_uses_are_counted_over_the_whole_chain(client: httpx.Client) -> None:
+    setting = Setting(client, max_uses=4)
+    child = setting.grant(
+        granted_by_principal_id=setting.principal_id,
+        parent_token_id=setting.granted["token_id"],
+        scopes={"action_types": ["*"], "max_uses": 2},
+    )["token"]
+    once = setting.narrow(max_uses=1)
+    spent = (403, "capability_uses_exhausted")
+    assert setting.thread(setting.room, once).status_code == 201
+    assert refused(setting.thread(setting.room, once)) == spent
+    key = {**bearer(child), "idempotency-key": uuid4().hex}
+    path = f"/v1/rooms/{setting.room}/threads"
+    for _ in range(3):  # the same command, sent again, is one use
+        assert client.post(path, json={"title": "T"}, headers=key).status_code == 201
+    assert setting.thread(setting.room, child).status_code == 201
+    assert refused(setting.thread(setting.room, child)) == spent
+    assert setting.thread(setting.room, setting.token).status_code == 201
+    assert refused(setting.thread(setting.room, setting.token)) == spent
+
+
+def test_of_many_at_once_no_more_than_the_uses_succeed(client: httpx.Client) -> None:
+    setting = Setting(client, max_uses=3)
+    thread = {"type": "thread.create", "body": {"room_id": setting.room, "title": "T"}}
+    bulk = {"commands": [thread] * 5}
+
+    def send() -> list[int]:
+        headers = {**bearer(setting.token), "idempotency-key": uuid4().hex}
+        results = client.post("/v1/commands", json=bulk, headers=headers)
+        return [result["status"] for result in results.json()["results"]]
+
+    with ThreadPoolExecutor(4) as pool:
+        statuses = [status for sent in pool.map(lambda _: send(), range(4)) for status in sent]
+    assert sorted(statuses) == [201] * 3 + [403] * 17
+
+
+def test_a_counted_capability_is_shown_and_not_only_named(client: httpx.Client) -> None:
+    setting = Setting(client, action_types=["artifact.create"], max_uses=3)
+    named = {"capability_token_id": setting.granted["token_id"], "principal_id": setting.principal_id}
+    actor = {"actor_type": "agent", "actor_id": setting.agent_id}
+    asked = post(client, "/v1/policy/evaluate", action="artifact.create", room_id=setting.room, **named, **actor)
+    assert asked["reason_code"] == "capability_bearer_required"

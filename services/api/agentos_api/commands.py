@@ -21,7 +21,7 @@ from agentos_api.append.submission import Answer, Outcome, Part, Placed, Refused
 from agentos_api.command_type import CommandType, Reader, Reference
 from agentos_api.gatekeeper import Gatekeeper
 from agentos_api.http import problem
-from agentos_shared.domain import agents, capability_checks, ids, principals
+from agentos_shared.domain import agents, capability_checks, capability_uses, ids, principals
 from agentos_shared.domain.artifacts import Kept
 from agentos_shared.domain.canonical import canonical
 from agentos_shared.domain.capability_checks import VerifiedCapability
@@ -106,7 +106,7 @@ class Commands:
         """
 
         async def run() -> Answer:
-            part = await self._prepare(kind, caller, body, parent_id)
+            part = await self._prepare(kind, caller, body, parent_id, alone=True)
             return await self._submit([part], caller, key, size, lambda told: _render(kind, part, told[0], caller))
 
         self._require_space()
@@ -122,8 +122,26 @@ class Commands:
             DomainError: refused before it could be appended.
         """
         self._require_space()
+        caller = caller._replace(capability=None)  # it bounds what was asked for, and not what that takes here
         part = await self._prepare(kind, caller, body, None)
         return await self._submit([part], caller, key, 0, lambda told: render(told[0]))
+
+    async def _required(
+        self, name: str, caller: Caller, body: Mapping[str, Any], key: RequestKey | None = None
+    ) -> None:
+        """Run a command that another one needs done before. Raises DomainError."""
+        refused: DomainError | None = None
+
+        def render(outcome: Outcome) -> Answer:
+            nonlocal refused
+            refused = outcome if isinstance(outcome, DomainError) else None
+            return problem.answer(refused, caller.instance) if refused is not None else Answer(200, b"{}")
+
+        answer = await self.serve(self.service_types[name], caller, body, key, render)
+        if refused is not None:
+            raise refused
+        if answer.status >= 400:  # of the key: what it refused before it refuses again
+            raise Forbidden("capability_uses_exhausted", "This token was good for some commands only.")
 
     async def execute_bulk(self, caller: Caller, body: Any, size: int) -> Answer:
         """Run up to 500 commands, in order; with ``atomic`` all or none of them, in one stream."""
@@ -223,17 +241,21 @@ class Commands:
         )
 
     async def _prepare(
-        self, kind: CommandType | None, caller: Caller, value: Any, parent_id: str | None
+        self, kind: CommandType | None, caller: Caller, value: Any, parent_id: str | None, *, alone: bool = False
     ) -> Part | Refused:
-        """A command ready to be decided; what is wrong with it takes its place."""
+        """A command ready to be decided; what is wrong with it takes its place.
+
+        Args:
+            alone: whether it is all that the request asks for, so that its idempotency key stands for it.
+        """
         if kind is None:
             return Refused(Invalid("unknown_command", f"type must be one of {', '.join(sorted(self.types))}."))
         try:
-            return await self._part(kind, caller, value, parent_id)
+            return await self._part(kind, caller, value, parent_id, alone)
         except DomainError as error:
             return Refused(error)
 
-    async def _part(self, kind: CommandType, caller: Caller, value: Any, parent_id: str | None) -> Part:
+    async def _part(self, kind: CommandType, caller: Caller, value: Any, parent_id: str | None, alone: bool) -> Part:
         if type(value) is not dict:
             raise Invalid("invalid_body", "The body must be a JSON object.")
         if kind.parameter is not None and parent_id is None:
@@ -249,6 +271,7 @@ class Commands:
             _require_covered(kind, caller, None)
             entity_id = ids.new_id(kind.prefix or "")
             command = Command(body, meta, entity_id, None, entity_id)
+            await self._spend(kind, command, caller, alone)
             decide, reads = _watched(kind, meta, ())
             return Part(command, decide, Stream("room", entity_id), reads, fresh_stream=True, tell=kind.extra)
         above = self._above(kind, body, parent_id)
@@ -272,6 +295,7 @@ class Commands:
         _require_covered(kind, caller, room_id)
         loaded = None if kind.load is None else await kind.load(self._reader, location, body)
         command = await self._gated(kind, Command(body, meta, entity_id, parent_id, room_id, loaded), location)
+        await self._spend(kind, command, caller, alone)
         command, used = await self._used(kind, command, caller, location)
         scan = loaded.scan if isinstance(loaded, Kept) else None
         learned = command.loaded.learned_ids if isinstance(command.loaded, Gated) else ()
@@ -325,17 +349,31 @@ class Commands:
             "resource": request.resource,
             "parameters": dict(request.context),
         }
-        refused: DomainError | None = None
-
-        def render(outcome: Outcome) -> Answer:
-            nonlocal refused
-            refused = outcome if isinstance(outcome, DomainError) else None
-            return Answer(200, b"")
-
-        await self.serve(self.service_types["approval.consume"], caller, body, None, render)
-        if refused is not None:
-            raise refused
+        await self._required("approval.consume", caller, body)
         return command._replace(loaded=replace(gated, used_before=True)), ()
+
+    async def _spend(self, kind: CommandType, command: Command[Any], caller: Caller, alone: bool) -> None:
+        """Count a command against the token that it came with, where that is good for some number only. One that fails
+        after this has been counted; one that is sent again under its idempotency key is not counted again.
+
+        Raises:
+            Forbidden: ``capability_uses_exhausted``.
+        """
+        gated = command.loaded
+        if caller.capability is None or kind.name in capability_checks.ASKING:
+            return
+        if isinstance(gated, Gated) and gated.refused:
+            return
+        wanted = capability_uses.limited(caller.capability)
+        if wanted is None:
+            return
+        body = wanted.model_dump(exclude={"actor_type", "actor_id", "correlation_id", "expected_version"})
+        key = None
+        if alone and caller.idempotency_key is not None:
+            own = canonical(command.body.model_dump(mode="json"))
+            scope = f"{command.meta.actor.principal_id} {kind.name} {caller.origin} uses {wanted.token_id}"
+            key = RequestKey(caller.workspace_id, scope, checked(caller.idempotency_key), hashlib.sha256(own).digest())
+        await self._required("capability.use", caller, body, key)
 
     def _above(self, kind: CommandType, body: Any, parent_id: str | None) -> Reference | None:
         if kind.parent is not None and parent_id is not None:

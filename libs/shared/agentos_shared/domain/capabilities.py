@@ -1,7 +1,7 @@
 """Capabilities: what a principal was allowed, by whom, within which bounds, until when."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -76,6 +76,8 @@ class Capability:
     Args:
         parent_token_id: the capability that it was delegated from: when that one ends, so does this.
         depth: how many times it was delegated; 0: not at all.
+        used: its uses so far, where they are counted. block_uses: those of a token that its holder narrowed, by the
+            revocation id of the block that limits them.
     """
 
     workspace_id: str
@@ -85,6 +87,8 @@ class Capability:
     revoked: bool = False
     parent_token_id: str | None = None
     depth: int = 0
+    used: int = 0
+    block_uses: Mapping[str, int] = field(default_factory=dict)
 
     def allows(self, scope: str, name: str) -> bool:
         """Whether a list of the scopes holds this name, or all."""
@@ -204,6 +208,9 @@ def evolve(state: Capability | None, event: Event) -> Capability | None:
             parent_token_id=data["parent_token_id"],
             depth=data.get("depth", 0),
         )
+    if event.event_type == "agent.capability.used" and state is not None:
+        counted = {block: state.block_uses.get(block, 0) + 1 for block in event.data["blocks"]}
+        return replace(state, used=event.data["used"], block_uses={**state.block_uses, **counted})
     if event.event_type == "agent.capability.revoked" and state is not None:
         return replace(state, revoked=True)
     return state

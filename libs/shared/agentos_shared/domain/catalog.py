@@ -95,6 +95,7 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "engine.evidence.ingested": "engine_evidence",
     "agent.capability.granted": "capability",
     "agent.capability.revoked": "capability",
+    "agent.capability.used": "capability",
     "agent.delegation.attempted": "delegation",
     "action.registered": "action",
     "action.undo_drill.recorded": "action",

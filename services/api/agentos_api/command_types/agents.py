@@ -8,10 +8,20 @@ from typing import Any, Final, TypeVar
 from agentos_api.append.locator import Location
 from agentos_api.append.stream_cache import fold
 from agentos_api.command_type import CommandType, Reader, Reference
-from agentos_shared.domain import action_registry, agents, constraints, delegations, engines, ids, kill_switches
+from agentos_shared.domain import (
+    action_registry,
+    agents,
+    capability_uses,
+    constraints,
+    delegations,
+    engines,
+    ids,
+    kill_switches,
+)
 from agentos_shared.domain.action_registry import Action, RecordDrill, RegisterAction
 from agentos_shared.domain.agents import Agent
 from agentos_shared.domain.capabilities import Capability
+from agentos_shared.domain.capability_uses import UseCapability
 from agentos_shared.domain.decider import Command, View
 from agentos_shared.domain.delegations import Ancestry, GrantCapability
 from agentos_shared.domain.engines import Engine
@@ -125,6 +135,14 @@ def _concerned(body: GrantCapability, _location: Location) -> tuple[str, ...]:
     return tuple(entity_id for entity_id in named if entity_id)
 
 
+def _used(_workspace_id: str, body: UseCapability) -> str:
+    return body.token_id
+
+
+def _used_above(body: UseCapability, _location: Location) -> tuple[str, ...]:
+    return tuple(body.above)
+
+
 def _new_token_id(_prefix: str) -> str:
     return ids.new_uuid()
 
@@ -203,6 +221,16 @@ AGENTS: Final = (
         load=_ancestry,
         extra=_token,
         kept=_without_token,
+    ),
+    CommandType(
+        name="capability.use",
+        path="",
+        body=UseCapability,
+        decide=capability_uses.use,
+        entity=_used,
+        reads=_used_above,
+        internal=True,
+        status=200,
     ),
     CommandType(
         name="action.register",

@@ -159,6 +159,8 @@ def _capability(request: Request, facts: Facts) -> str | None:
         return "capability_token_expired"
     if capability.principal_id != (request.principal_id or request.actor.principal_id):
         return "capability_token_principal_mismatch"
+    if capability.scopes.get("max_uses") and request.capability_scopes is None:
+        return "capability_bearer_required"
     if request.capability_scopes is not None:
         capability = replace(capability, scopes=request.capability_scopes)
     highest = capability.scopes.get("zone_max")

@@ -58,6 +58,10 @@ REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
             ("Send the principal_id that it was issued to.",),
             "high",
         ),
+        "capability_bearer_required": Reason(
+            "The uses of this capability are counted, so its id alone is not enough.",
+            ("Show the token that the grant answered: `Authorization: Bearer`.",),
+        ),
         "capability_scope_zone_exceeded": Reason("This capability may not be used in a zone this high.", _TOKEN),
         "capability_scope_room_required": Reason(
             "This capability is for some rooms; say which one.", ("Send room_id.",)
