@@ -27,7 +27,7 @@ LABEL org.opencontainers.image.title="Agent OS" \
       org.opencontainers.image.description="Event-sourced control plane for AI agents" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin agentos \
-    && install --directory --owner=agentos --group=agentos --mode=700 /var/lib/agentos/blobs
+    && install --directory --owner=agentos --group=agentos --mode=700 /var/lib/agentos/blobs /var/lib/agentos/keys
 COPY --from=build /opt/agentos /opt/agentos
 ENV PATH=/opt/agentos/bin:$PATH \
     PYTHONUNBUFFERED=1 \
