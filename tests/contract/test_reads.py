@@ -305,6 +305,30 @@ def test_search_takes_wildcards_by_the_letter(caller: Caller) -> None:
     assert found("' or 1=1 --") == []
 
 
+def test_search_by_words(caller: Caller) -> None:
+    room = caller.room()["room_id"]
+    thread = caller.thread(room)["thread_id"]
+    texts = ["The Deploy failed twice", "redeployed: all is well", "failed? the deploy-job did", "100% Été a_b c"]
+    last = caller.bulk_say(thread, [*texts, "unique " + " ".join(f"w{n}" for n in range(60_000))])
+
+    def found(q: str, **more: Any) -> list[str]:
+        docs = caller.all("/v1/search", "docs", q=q, match="words", min_position=position(last), limit=1, **more)
+        return sorted(doc["content_text"] for doc in docs)
+
+    assert found("deploy") == found("FAILED deploy") == [texts[0], texts[2]]
+    assert found('"deploy failed"') == [texts[0]]
+    assert found("deploy -job") == found("deploy -job or nowhere") == [texts[0]]
+    assert found("twice or WELL") == [texts[0], texts[1]]
+    assert found("deplo") == found("deploy nowhere") == found("nowhere") == []
+    assert found("été") == found("a_b") == found("a b") == [texts[3]]
+    assert found("deploy", room_id="room_none") == found("deploy", thread_id="th_none") == []
+    assert len(found("unique")) == 1
+    for nothing in ("-deploy", "%%", "-- !", '""'):
+        fails(caller.get("/v1/search", q=nothing, match="words"), 400, "invalid_q")
+    fails(caller.get("/v1/search", q="deploy", match="meaning"), 400, "invalid_match")
+    assert len(caller.read("/v1/search", q="deploy", match="text")["docs"]) == 3
+
+
 def test_search_narrows_and_pages(caller: Caller) -> None:
     room = caller.room()["room_id"]
     one, two = caller.thread(room)["thread_id"], caller.thread(room)["thread_id"]
@@ -354,6 +378,11 @@ def test_a_stream_query_is_in_stream_order_and_pages_from_a_sequence(caller: Cal
 def test_a_sequence_that_is_none_is_refused(caller: Caller, bad: str) -> None:
     answer = caller.get("/v1/events", stream_type="room", stream_id="room_x", from_seq=bad)
     fails(answer, 400, "invalid_from_seq")
+
+
+def test_a_sequence_belongs_to_one_stream(caller: Caller) -> None:
+    for query in ({}, {"run_id": "run_x"}, {"event_type": "run.created"}):
+        fails(caller.get("/v1/events", from_seq=0, **query), 400, "invalid_from_seq")
 
 
 def test_events_are_found_by_every_filter(caller: Caller) -> None:

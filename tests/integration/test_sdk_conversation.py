@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,32 @@ async def test_what_is_written_is_read_back_as_models(api: agentos.AsyncClient) 
     assert [event.stream_seq for event in events] == list(range(1, 8))
     assert {event.actor_id for event in events} == {"tester"}
     assert await api.events.get(events[0].event_id) == events[0]
+    assert len(await api.messages.search("LINE", match="words", thread_id=thread.thread_id).all()) == len(texts)
+    assert await api.messages.search("lin", match="words", thread_id=thread.thread_id).all() == []
+
+
+async def test_events_by_every_filter(api: agentos.AsyncClient) -> None:
+    room_id = (await api.rooms.create("Filters")).room_id
+    thread_id = (await api.threads.create(room_id, "T")).thread_id
+    await api.messages.create(thread_id, "hello")
+
+    async def types(**filters: Any) -> list[str]:
+        return [event.event_type for event in await api.events.list(room_id=room_id, **filters).all()]
+
+    assert await types() == ["room.created", "thread.created", "message.created"]
+    assert await types(order="desc", limit=1) == ["message.created", "thread.created", "room.created"]
+    assert await types(from_seq=2) == await types(event_type="message.created") == ["message.created"]
+    assert await types(event_type="room.created", event_types=["message.created"]) == [
+        "room.created",
+        "message.created",
+    ]
+    events = await api.events.list(room_id=room_id).all()
+    first, last = events[0].recorded_at, events[-1].recorded_at
+    assert "room.created" not in await types(after_recorded_at=first)
+    assert "message.created" not in await types(before_recorded_at=last)
+    by = await api.events.list(subject_principal_id=events[0].actor_principal_id, order="desc", limit=1).page()
+    assert by.items[0].event_id == events[-1].event_id
+    assert await types(subject_agent_id="agt_none") == []
 
 
 async def test_a_key_that_was_used_answers_the_same(api: agentos.AsyncClient) -> None:

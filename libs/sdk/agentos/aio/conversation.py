@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 
 from agentos.aio.connection import Connection
 from agentos.aio.listing import AsyncListing
@@ -146,11 +147,16 @@ class Messages:
         self,
         q: str,
         *,
+        match: Literal["text", "words"] = "text",
         room_id: str | None = None,
         thread_id: str | None = None,
         limit: int | None = None,
         min_position: str | Written | None = None,
     ) -> AsyncListing[Found]:
-        """Messages with this text in them, newest first."""
-        query = {"q": q, "room_id": room_id, "thread_id": thread_id, "limit": limit}
+        """Messages with this text in them, newest first.
+
+        Args:
+            match: ``words``: whole words in any order, with "phrases in quotes", ``or`` and ``-not``.
+        """
+        query = {"q": q, "match": match, "room_id": room_id, "thread_id": thread_id, "limit": limit}
         return AsyncListing(self._connection, "/v1/search", "docs", Found, query, min_position)

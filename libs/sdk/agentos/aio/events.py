@@ -39,17 +39,24 @@ class Events:
         run_id: str | None = None,
         step_id: str | None = None,
         correlation_id: str | None = None,
+        event_type: str | None = None,
         event_types: Sequence[str] = (),
         subject_agent_id: str | None = None,
         subject_principal_id: str | None = None,
+        after_recorded_at: datetime | None = None,
         before_recorded_at: datetime | None = None,
+        order: Literal["asc", "desc"] = "asc",
         limit: int | None = None,
     ) -> AsyncListing[Event]:
-        """Events in order.
+        """Events that pass all filters, in order.
 
         Args:
             stream: (type, id), such as ``("room", room_id)``.
-            from_seq: only what comes after it; only with ``stream``.
+            from_seq: only what comes after it; only with ``stream`` or ``room_id``.
+            event_type, event_types: of any of these types, at most 20.
+            subject_agent_id: about this agent. subject_principal_id: by or about this principal.
+            after_recorded_at, before_recorded_at: both exclusive.
+            order: ``asc``: oldest first; ``desc``: newest first.
         """
         query = {
             "stream_type": stream[0] if stream else None,
@@ -60,10 +67,13 @@ class Events:
             "run_id": run_id,
             "step_id": step_id,
             "correlation_id": correlation_id,
+            "event_type": event_type,
             "event_types": ",".join(event_types) or None,
             "subject_agent_id": subject_agent_id,
             "subject_principal_id": subject_principal_id,
+            "after_recorded_at": after_recorded_at.isoformat() if after_recorded_at else None,
             "before_recorded_at": before_recorded_at.isoformat() if before_recorded_at else None,
+            "order": order,
             "limit": limit,
         }
         return AsyncListing(self._connection, "/v1/events", "events", Event, query)

@@ -177,7 +177,7 @@ StreamType = Annotated[
 ]
 FromSeq = Annotated[
     str | None,
-    Query(description="Exclusive: events of the stream or room after this stream_seq."),
+    Query(description="Exclusive: events of the stream or room, of which one must be given, after this stream_seq."),
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_SEQ}),
 ]
 EventTypes = Annotated[
@@ -242,6 +242,10 @@ def filters_of(
         raise Invalid(
             "stream_type_and_stream_id_required_together",
             "Give both stream_type (room or workspace) and stream_id, or none.",
+        )
+    if from_seq is not None and not (stream_id or room_id):
+        raise Invalid(
+            "invalid_from_seq", "from_seq is a place in one stream: give stream_type and stream_id with it, or room_id."
         )
     return Filters(
         stream_type=known_type,

@@ -1,5 +1,6 @@
-"""Searching what was said."""
+"""Searching what was said: for a text as it stands, or for words."""
 
+import re
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
@@ -29,8 +30,19 @@ MAX_QUERY: Final = 1000
 
 Text = Annotated[
     str | None,
-    Query(description="Text to find, in any case; % and _ mean themselves."),
+    Query(
+        description='What to find, in any case. As text, % and _ mean themselves; as words, `"one phrase"`, `or` and '
+        "`-not` mean what they do in web searches."
+    ),
     WithJsonSchema({"type": "string", "minLength": 2, "maxLength": MAX_QUERY}),
+]
+Match = Annotated[
+    str | None,
+    Query(
+        description="`text` (the default): messages that contain q as it stands, within words too. `words`: messages "
+        "that hold the words of q, whole and in any order; of a long one the first 200,000 characters count."
+    ),
+    WithJsonSchema({"type": "string", "enum": ["text", "words"], "default": "text"}),
 ]
 DocType = Annotated[
     str | None,
@@ -65,12 +77,13 @@ class DocumentPage(BaseModel):
 @router.get(
     "/v1/search",
     response_model=DocumentPage,
-    responses=problems(None, "q_too_short, invalid_q, invalid_limit, invalid_cursor"),
+    responses=problems(None, "q_too_short, invalid_q, invalid_match, invalid_limit, invalid_cursor"),
     summary="Search messages",
 )
 async def search(
     request: Request,
     q: Text = None,
+    match: Match = None,
     room_id: str | None = None,
     thread_id: str | None = None,
     doc_type: DocType = None,
@@ -78,7 +91,9 @@ async def search(
     cursor: Cursor = None,
     min_position: MinPosition = None,
 ) -> Response:
-    """Messages of the workspace that contain ``q``, in any case, last changed first."""
+    """Messages of the workspace that contain ``q``, as text or as words, in any case, last changed first."""
+    if match not in (None, "", "text", "words"):
+        raise Invalid("invalid_match", "match is text or words.")
     text = (q or "").strip()
     if len(text) < 2:
         raise Invalid("q_too_short", "q must have at least two characters.")
@@ -87,26 +102,47 @@ async def search(
             "invalid_q",
             f"q must be text of at most {MAX_QUERY} characters, without NUL.",
         )
+    by_words = match == "words"
+    patterns = contained(text) if by_words else []
+    if by_words and not patterns:
+        raise Invalid("invalid_q", "q must hold a word to find.")
     size = limit_of(limit, 20, 100)
     position = position_of(min_position)
     after = ORDER.after(cursor)
     if doc_type not in (None, "message") or not all(storable(value) for value in (room_id, thread_id) if value):
         return answer({"docs": [], "next_cursor": None})
     rows = await reader_of(request).page(
-        SQL["search_messages"],
+        SQL["search_words" if by_words else "search_text"],
         "doc_id",
         position.seq,
         position.stream_type,
         position.stream_id,
         SHOWN_CHARACTERS,
-        f"%{escaped(text)}%",
+        patterns if by_words else f"%{escaped(text)}%",
         room_id,
         thread_id,
         *after,
         size + 1,
+        *([text] if by_words else ()),
     )
     shown, next_cursor = ORDER.page(rows, size, lambda row: (row["updated_at"], row["doc_id"]))
     return answer({"docs": [members(row, COLUMNS) for row in shown], "next_cursor": next_cursor})
+
+
+_TERM: Final = re.compile(r'-?"[^"]*"?|[^\s"]+')
+_WORD: Final = re.compile(r"[^\W_]+")
+_MARKUP: Final = re.compile(r"<[^<>]*>|&\w+;")
+
+
+def contained(query: str) -> list[str]:
+    """LIKE patterns of which whatever a query by words finds fits one; the index knows those. Empty: it finds nothing.
+
+    Where all words must be there, the longest says most; with ``or``, any may be the one.
+    """
+    terms = _TERM.findall(_MARKUP.sub(" ", query))
+    asked = [term for term in terms if not term.startswith("-") and term.lower() != "or"]
+    words = sorted({word for term in asked for word in _WORD.findall(term)}, key=lambda word: (-len(word), word))
+    return [f"%{escaped(word)}%" for word in (words if len(asked) < len(terms) else words[:1])]
 
 
 def escaped(text: str) -> str:
