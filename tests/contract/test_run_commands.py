@@ -285,7 +285,12 @@ def test_bad_artifacts_are_refused(client: httpx.Client, step: str, members: dic
 
 def test_an_artifact_over_the_limit_is_refused(client: httpx.Client, step: str) -> None:
     body = {"kind": "k", "content": {"type": "text", "text": "x" * (1024 * 1024)}}
-    refused(post(client, f"/v1/steps/{step}/artifacts", body), 413, "body_too_large")
+    too_large = post(client, f"/v1/steps/{step}/artifacts", body)
+    refused(too_large, 413, "body_too_large")
+    assert "uri" in too_large.json()["detail"]
+    for uri in ("reports/1.pdf", "javascript:alert(1)", "data:text/html,<script>x</script>"):
+        content = {"type": "uri", "uri": uri}
+        refused(post(client, f"/v1/steps/{step}/artifacts", {"kind": "k", "content": content}), 400, "invalid_content")
 
 
 def test_what_has_no_content_says_so(client: httpx.Client, stack: Stack, step: str) -> None:

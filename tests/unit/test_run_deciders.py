@@ -403,6 +403,29 @@ def test_a_content_is_its_bytes(members: dict[str, Any], raw: bytes | None) -> N
         ({"content": {"type": "text", "text": "x", "uri": "y"}}, "invalid_content_type"),
         ({"content": {"type": "text"}}, "missing_content"),
         ({"content": {"type": "uri", "uri": None}}, "missing_content"),
+        *(
+            ({"content": {"type": "uri", "uri": uri}}, "invalid_content")
+            for uri in (
+                *(
+                    "x",
+                    "/etc/passwd",
+                    "//host/x",
+                    "https:",
+                    "c:\\x",
+                    " https://x",
+                    "https://x y",
+                    "java\nscript:alert(1)",
+                ),
+                *(
+                    "javascript:alert(1)",
+                    "JaVaScript:x",
+                    "vbscript:x",
+                    "data:text/html,x",
+                    "DATA:text/HTML;base64,eA==",
+                ),
+                *("data:image/svg+xml,<svg/>", "data:application/xhtml+xml,x"),
+            )
+        ),
         ({"content": {"type": "text", "text": "hello"}, "size_bytes": 4}, "size_bytes_mismatch"),
         ({"content": {"type": "text", "text": "hello"}, "sha256": "0" * 64}, "sha256_mismatch"),
     ],

@@ -5,6 +5,7 @@ What the caller says of them is checked; of a ``uri``, whose content is elsewher
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, NamedTuple
@@ -21,6 +22,13 @@ from agentos_shared.domain.runs import ShortText
 #: Bytes of a content that an event carries; what is larger is a blob.
 MAX_INLINE_BYTES: Final = 256 * 1024
 TYPES: Final = ("none", "text", "json", "uri")
+
+#: A scheme and more, without blanks or control characters.
+_ABSOLUTE_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[^\s\x00-\x20\x7f]+")
+#: What a page that shows the address as a link would run.
+_RUNS: Final = re.compile(
+    r"(javascript|vbscript):|data:(text/html|application/xhtml\+xml|image/svg\+xml)", re.IGNORECASE
+)
 
 Sha256 = Annotated[
     str,
@@ -79,7 +87,8 @@ def checked(body: CreateArtifact) -> bytes | None:
 
     Raises:
         Invalid: ``invalid_content_type`` (unknown, or a member that does not go with it), ``missing_content``
-            (the type's member is not there), ``size_bytes_mismatch``, ``sha256_mismatch``.
+            (the type's member is not there), ``invalid_content`` (no absolute URI, or one that a browser would run),
+            ``size_bytes_mismatch``, ``sha256_mismatch``.
     """
     content = body.content
     if content is None:
@@ -93,6 +102,8 @@ def checked(body: CreateArtifact) -> bytes | None:
         raise Invalid("invalid_content_type", f"content.{min(members - {content.type})} does not go with its type.")
     if content.type != "none" and not members:
         raise Invalid("missing_content", f"content.{content.type} is required with this type.")
+    if content.uri is not None:
+        _require_harmless(content.uri)
     if content.type in ("none", "uri"):
         return None
     raw = (content.text or "").encode() if content.type == "text" else canonical(content.value)
@@ -101,6 +112,13 @@ def checked(body: CreateArtifact) -> bytes | None:
     if body.sha256 is not None and body.sha256 != hashlib.sha256(raw).hexdigest():
         raise Invalid("sha256_mismatch", "sha256 is not the hash of the content's bytes.")
     return raw
+
+
+def _require_harmless(uri: str) -> None:
+    if _ABSOLUTE_URI.fullmatch(uri) is None:
+        raise Invalid("invalid_content", "content.uri must be an absolute URI, such as https://example.org/report.pdf.")
+    if _RUNS.match(uri):
+        raise Invalid("invalid_content", "content.uri must not be one that runs where it is opened.")
 
 
 def create(command: Command[CreateArtifact], view: View) -> list[NewEvent]:

@@ -183,7 +183,8 @@ class Edge:
         call = kind if isinstance(kind, Call) else None
         in_body = call is not None and call.engine_in_body
         identity, workspace_id = await self._admit(exchange, write=True, engine_in_body=in_body)
-        raw = await _body(headers, receive, MAX_BULK_BODY if kind is None else MAX_BODY)
+        limit = MAX_BULK_BODY if kind is None else MAX_BODY
+        raw = await _body(headers, receive, limit, _WAYS_OUT.get("" if kind is None else kind.name, _WAY_OUT))
         caller = Caller(
             workspace_id,
             "POST " + exchange.path,
@@ -358,23 +359,33 @@ def _stamp(exchange: Exchange) -> Headers:
     return stamp
 
 
-async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
+#: What to do with what is too large for a body.
+_WAY_OUT: Final = "larger content belongs in an artifact"
+_WAYS_OUT: Final = {
+    "artifact.create": "keep larger content elsewhere, and name it here by its address: content {type: uri, uri}"
+}
+
+
+async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int, way_out: str) -> bytes:
     """The request's body.
+
+    Args:
+        way_out: told to who sends too much.
 
     Raises:
         TooLarge: ``body_too_large``. UnsupportedMediaType: not plain application/json.
     """
     length = headers.get(b"content-length")
     if length is not None and (not length.isdigit() or len(length) > 18 or int(length) > limit):
-        raise _too_large(limit)
+        raise _too_large(limit, way_out)
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
-        body += await _rest(receive, limit - len(body), limit)
+        body += await _rest(receive, limit - len(body), limit, way_out)
     elif message["type"] == "http.disconnect":
         raise _incomplete()
     if len(body) > limit:
-        raise _too_large(limit)
+        raise _too_large(limit, way_out)
     if body:
         media = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if media != b"application/json":
@@ -390,7 +401,7 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-async def _rest(receive: Receive, room: int, limit: int) -> bytes:
+async def _rest(receive: Receive, room: int, limit: int, way_out: str) -> bytes:
     parts: list[bytes] = []
     try:
         async with asyncio.timeout(BODY_S):
@@ -401,7 +412,7 @@ async def _rest(receive: Receive, room: int, limit: int) -> bytes:
                 part: bytes = message.get("body", b"")
                 room -= len(part)
                 if room < 0:
-                    raise _too_large(limit)
+                    raise _too_large(limit, way_out)
                 parts.append(part)
                 if not message.get("more_body"):
                     return b"".join(parts)
@@ -413,10 +424,8 @@ def _incomplete() -> Invalid:
     return Invalid("incomplete_body", "The connection closed before the whole body came.")
 
 
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(
-        "body_too_large", f"A body here is limited to {limit} bytes; larger content belongs in an artifact."
-    )
+def _too_large(limit: int, way_out: str) -> TooLarge:
+    return TooLarge("body_too_large", f"A body here is limited to {limit} bytes; {way_out}.")
 
 
 def _trace_id(value: bytes | None) -> bytes | None:
