@@ -18,6 +18,7 @@ from agentos_api.append.locator import Locator
 from agentos_api.append.store import PostgresStore, sweep_old_keys
 from agentos_api.approval_batch import Batches
 from agentos_api.approval_timers import ApprovalTimers
+from agentos_api.authzen import AuthZen
 from agentos_api.blobs import Blobs
 from agentos_api.command_type import Reader
 from agentos_api.command_types import COMMAND_TYPES
@@ -109,7 +110,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     appender.listen(pings.on_commit)
     desk = LeaseDesk(nats, access, commands)
     await projected.subscribe(nats)
-    calls = (*desk.calls, Ingest(access, commands).call, Batches(commands).call)
+    calls = (*desk.calls, Ingest(access, commands).call, Batches(commands).call, *AuthZen(commands).calls)
     answering = (NatsCommands(nats, commands, access, calls), ServiceCommands(nats, commands, registry))
     parts = lifecycle.Parts(relay, hub, registry, decisions, desk, *answering)
     await parts.start()

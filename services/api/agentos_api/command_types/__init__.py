@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from agentos_api.command_types.access import ACCESS
 from agentos_api.command_types.agents import AGENTS
 from agentos_api.command_types.control import CONTROL
 from agentos_api.command_types.conversation import CONVERSATION
@@ -11,4 +12,4 @@ from agentos_api.command_types.growth import GROWTH
 from agentos_api.command_types.policy import POLICY
 from agentos_api.command_types.work import WORK
 
-COMMAND_TYPES: Final = (*CONVERSATION, *WORK, *GROWTH, *ENGINES, *AGENTS, *CONTROL, *POLICY, *DATA_ACCESS)
+COMMAND_TYPES: Final = (*CONVERSATION, *WORK, *GROWTH, *ENGINES, *AGENTS, *CONTROL, *POLICY, *DATA_ACCESS, *ACCESS)

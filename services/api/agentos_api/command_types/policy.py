@@ -20,19 +20,22 @@ from agentos_shared.domain.tool_calls import InvokeTool
 TOOL_CALL: Final = "tool.call"
 
 
-def _home(body: EvaluatePolicy) -> Reference | None:
+def home_of(body: EvaluatePolicy) -> Reference | None:
+    """Where the wish is recorded."""
     for kind, entity_id in (("run", body.run_id), ("room", body.room_id), ("thread", body.thread_id)):
         if entity_id is not None:
             return kind, entity_id
     return None
 
 
-def _named(body: EvaluatePolicy) -> tuple[Reference, ...]:
+def named_of(body: EvaluatePolicy) -> tuple[Reference, ...]:
+    """What the body names and must be there."""
     named = (("room", body.room_id), ("thread", body.thread_id), ("step", body.step_id))
     return tuple((kind, entity_id) for kind, entity_id in named if entity_id is not None)
 
 
-def _room(_body: EvaluatePolicy, home: Location) -> tuple[str, ...]:
+def room_of(_body: EvaluatePolicy, home: Location) -> tuple[str, ...]:
+    """The room, which the record is made of."""
     return (home.stream.id,) if home.stream.type == "room" else ()
 
 
@@ -85,7 +88,8 @@ def _wish(command: Command[EvaluatePolicy] | Command[InvokeTool], **members: Any
     return request, body.zone
 
 
-def _answer(command: Command[EvaluatePolicy], _events: Sequence[Event], _view: View) -> Mapping[str, Any]:
+def answer_of(command: Command[EvaluatePolicy], _events: Sequence[Event], _view: View) -> Mapping[str, Any]:
+    """What whoever asked is told."""
     told: Mapping[str, Any] = command.loaded.answer()
     return told
 
@@ -98,11 +102,11 @@ POLICY: Final = (
         decide=records.evaluate,
         prefix=ids.DECISION,
         answers="decision_id",
-        home=_home,
-        refs=_named,
-        reads=_room,
+        home=home_of,
+        refs=named_of,
+        reads=room_of,
         gate=_action,
-        extra=_answer,
+        extra=answer_of,
         status=200,
     ),
 )

@@ -43,9 +43,11 @@ _SECURITY: Final[Mapping[str, Any]] = {
 }
 #: Tags of nouns whose plural takes more than an s.
 _TAGS: Final[Mapping[str, str]] = {
+    "access": "policy",
     "capability": "capabilities",
     "data_access": "data_access",
     "kill_switch": "kill_switches",
+    "policy": "policy",
     "resource_label": "data_access",
     "engine_evidence": "engines",
     "evidence": "evidence",
@@ -198,7 +200,7 @@ def _add(document: dict[str, Any], kinds: Sequence[CommandType], calls: Sequence
     paths["/v1/streams/workspace"] = {"get": _stream("Live feed of the workspace's own stream", None)}
     for path, operations in paths.items():
         for method, operation in operations.items():
-            _finish(method, operation, in_workspace=path.startswith("/v1/"))
+            _finish(method, operation, in_workspace=path.startswith(("/v1/", "/access/")))
     examples.complete(document)
 
 
