@@ -204,8 +204,9 @@ class Registry:
 
     async def _engine_token_ended(self, workspace_id: str, token_id: str, root: Capability, since: float) -> bool:
         """The capability of an engine's token ends with the token, which the engine's events tell."""
-        principal = await self._state(Principal, workspace_id, root.principal_id, since)
-        if principal is None or principal.actor_type != "service":
+        held = self._held.get(root.principal_id)  # a principal never changes
+        principal = held.entry.state if held else await self._state(Principal, workspace_id, root.principal_id, since)
+        if not isinstance(principal, Principal) or principal.actor_type != "service":
             return False
         engine = await self._state(Engine, workspace_id, engines.engine_id(workspace_id, principal.actor_id), since)
         tokens = () if engine is None else engine.tokens.values()
