@@ -336,6 +336,29 @@ async def test_a_run_whose_time_is_up_ends_its_handler(stack: Stack, api: agento
     assert (run.status, (run.error or {}).get("code")) == ("failed", "run_timeout")
 
 
+async def test_a_handler_learns_of_a_cancellation_within_two_seconds_or_so(
+    stack: Stack, api: agentos.AsyncClient, room_id: str
+) -> None:
+    worker = agentos.Worker("long", url=stack.url, workspace_id=api.workspace_id, wait_s=1, lease_ttl_s=60)
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    @worker.run("long")
+    async def long(run: agentos.AsyncRunContext) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with serving(worker):
+        made = await api.runs.create(room_id, handler="long")
+        async with asyncio.timeout(TIMEOUT_S):
+            await begun.wait()
+        await api.runs.cancel(made.run_id)
+        async with asyncio.timeout(4):
+            await ended.wait()
+
+
 async def test_late_writes_of_a_lost_lease_are_refused_in_a_thread_too(
     stack: Stack, api: agentos.AsyncClient, room_id: str
 ) -> None:

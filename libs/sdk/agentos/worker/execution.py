@@ -3,7 +3,7 @@
 the handler returned                             -> run.completed with its result
 it raised                                        -> run.failed with {type, message, traceback}
 it raised TryAgain, or the API was away          -> given back while attempts are left, else run.failed
-the lease was lost                               -> handler cancelled, nothing written: the run is not ours any more
+the lease was lost, the run was cancelled        -> handler cancelled, nothing written: the run is not ours any more
 the worker stops                                 -> handler cancelled, given back
 """
 
@@ -28,6 +28,8 @@ log: Final = logging.getLogger("agentos.worker")
 
 #: Heartbeats come at this part of the TTL, so that two in a row may be lost.
 HEARTBEAT_PART: Final = 3
+#: Seconds between heartbeats at most, however long the lease: they are how a handler learns that its run was cancelled.
+HEARTBEAT_S: Final = 2.0
 #: How long giving a run back is tried; after that its lease runs out by itself.
 RELEASE_PATIENCE_S: Final = 2.0
 #: How long a cancelled handler may clean up.
@@ -154,7 +156,7 @@ class Execution:
 
     async def _keep(self) -> None:
         while True:
-            await asyncio.sleep(self._claimed.lease_ttl_s / HEARTBEAT_PART)
+            await asyncio.sleep(min(self._claimed.lease_ttl_s / HEARTBEAT_PART, HEARTBEAT_S))
             if not await self._beat():
                 return
 
