@@ -1,6 +1,7 @@
 """A run's evidence, checked straight from the database: whatever is done to the run's events is found."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +17,9 @@ from agentos_shared.store import run_events
 from agentos_shared.store.evidence_audit import EvidenceReport, verify_evidence
 from agentos_shared.store.reader import event_of
 from tests.fixtures.chain import chain, store
+from tests.fixtures.engines import site
 from tests.fixtures.given import Given
-from tests.fixtures.stack import Postgres, agentos
+from tests.fixtures.stack import Postgres, Stack, agentos
 
 META = Meta("ws_1", principals.actor("ws_1", "user", "ada"), "c-1")
 RUN = "run_00000000000000000000000001"
@@ -170,3 +172,37 @@ def test_the_command_says_it(postgres: Postgres) -> None:
     assert "Broken chain: room/room_1 at 8: sequence_gap" in bad.stdout
     report = json.loads(agentos("audit", "evidence", RUN, "--json", env=environment).stdout)
     assert (report["valid"], report["chain"]["first_mismatch"]["kind"]) == (False, "sequence_gap")
+
+
+async def test_contents_beside_the_store_are_read_again(stack: Stack) -> None:
+    async with site(stack.url) as here:
+        run_id = await here.run(await here.room())
+        await here.done(f"/v1/runs/{run_id}/start", {})
+        step_id = (await here.done(f"/v1/runs/{run_id}/steps", {"kind": "work"}))["step_id"]
+        content = {"type": "text", "text": f"{run_id} " * 10_000}
+        for body in (
+            {"kind": "large", "content": content},
+            {"kind": "small", "content": {"type": "text", "text": "x"}},
+        ):
+            await here.done(f"/v1/steps/{step_id}/artifacts", body)
+        await here.done(f"/v1/runs/{run_id}/complete", {})
+        await here.event(run_id, "evidence.manifest.created")
+    name = hashlib.sha256(content["text"].encode()).hexdigest()
+    blob = stack.data_dir / "blobs" / name
+
+    def audit() -> tuple[int, str]:
+        done = agentos("audit", "evidence", run_id, "--data-dir", str(stack.data_dir))
+        return done.returncode, done.stdout
+
+    assert (audit()[0], "1 content beside the store" in audit()[1]) == (0, True)
+    blob.chmod(0o600)
+    for damage, fault in (
+        (lambda: blob.write_bytes(b"another"), "is another one now"),
+        (blob.unlink, "is missing"),
+    ):
+        damage()
+        code, told = audit()
+        assert code == 1
+        assert f"{name}, {fault}" in told
+    blob.write_text(content["text"])
+    assert audit()[0] == 0

@@ -31,6 +31,11 @@ class DataDir:
         return self.root / "nats"
 
     @property
+    def blobs(self) -> Path:
+        """Contents too large for an event, each named by its SHA-256."""
+        return self.root / "blobs"
+
+    @property
     def logs(self) -> Path:
         """One log file per component."""
         return self.root / "logs"

@@ -89,7 +89,7 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
                 "AGENTOS_LOCAL_TOKEN_FILE": str(data.local_token),
                 "AGENTOS_TOKEN_KEY_FILE": str(data.root / "capability-key"),
                 "AGENTOS_DISK_PATH": str(data.root),
-                "AGENTOS_BLOB_DIR": str(data.root / "blobs"),
+                "AGENTOS_BLOB_DIR": str(data.blobs),
             },
         ),
         service_spec(

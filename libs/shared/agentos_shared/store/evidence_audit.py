@@ -1,7 +1,15 @@
-"""Verification of a run's evidence: do the events that it was made of still stand, and give the same?"""
+"""Verification of a run's evidence: do the events that it was made of still stand, and give the same?
 
-from dataclasses import asdict, dataclass
-from typing import Any
+Contents that are kept beside the store are named in events by their SHA-256: those of the run's artifacts are read
+again.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
 
 from agentos_shared.domain.envelope import Stream
 from agentos_shared.domain.evidence import differences
@@ -9,6 +17,14 @@ from agentos_shared.store import run_events
 from agentos_shared.store.audit import verify_stream
 from agentos_shared.store.chain import Verdict
 from agentos_shared.store.reader import Connection
+
+#: Blobs that artifacts of run $1 name, also of those that came after its end.
+BLOBS: Final = """
+select entity_id as artifact_id, data -> 'content' ->> 'sha256' as sha256
+from evt_events
+where run_id = $1 and event_type = 'artifact.created' and data -> 'content' -> 'blob' = 'true'
+order by stream_seq
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +36,8 @@ class EvidenceReport:
         ended: whether the store holds the event that ended the run.
         differences: in which ways the run's events give other evidence than the recorded one, as sentences.
         chain: of the stream, from the run's first event to the one that recorded the evidence.
+        blobs: how many contents beside the store were read again; None: none were looked for.
+        bad_blobs: what is wrong with them, as sentences.
     """
 
     run_id: str
@@ -32,21 +50,25 @@ class EvidenceReport:
     run_status: str | None = None
     manifest_hash: str | None = None
     event_hash_root: str | None = None
+    blobs: int | None = None
+    bad_blobs: list[str] = field(default_factory=list)
 
     @property
     def valid(self) -> bool:
-        return self.recorded and not self.differences and self.chain is not None and self.chain.valid
+        found = [*self.differences, *self.bad_blobs]
+        return self.recorded and not found and self.chain is not None and self.chain.valid
 
     def json(self) -> dict[str, Any]:
         """The members as a JSON object."""
         return {"valid": self.valid, **asdict(self)}
 
 
-async def verify_evidence(connection: Connection, run_id: str) -> EvidenceReport:
+async def verify_evidence(connection: Connection, run_id: str, blobs: Path | None = None) -> EvidenceReport:
     """Compute a run's evidence anew in one snapshot and hold it against the recorded one; check the chain around it.
 
     Args:
         connection: not in a transaction.
+        blobs: the directory of contents beside the store; None: they are not looked at.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         events = await run_events.read_ended_run(connection, run_id)
@@ -58,6 +80,8 @@ async def verify_evidence(connection: Connection, run_id: str) -> EvidenceReport
         stream = Stream(recorded.stream_type, recorded.stream_id)
         limit = recorded.stream_seq - first + 1
         chain = await verify_stream(connection, stream, after=first - 1, limit=limit)
+        named = [] if blobs is None else await connection.fetch(BLOBS, run_id)
+    bad_blobs = await asyncio.to_thread(_bad, blobs, named) if blobs is not None else []
     return EvidenceReport(
         run_id,
         recorded=True,
@@ -69,7 +93,28 @@ async def verify_evidence(connection: Connection, run_id: str) -> EvidenceReport
         run_status=data.get("run_status"),
         manifest_hash=data.get("manifest_hash"),
         event_hash_root=data.get("event_hash_root"),
+        blobs=None if blobs is None else len(named),
+        bad_blobs=bad_blobs,
     )
+
+
+def _bad(blobs: Path, named: Sequence[Any]) -> list[str]:
+    return [
+        f"the content of {row['artifact_id']}, {row['sha256']}, {fault}"
+        for row in named
+        if (fault := _fault(blobs / str(row["sha256"]), row["sha256"]))
+    ]
+
+
+def _fault(path: Path, sha256: str) -> str | None:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None if digest == sha256 else "is another one now"
 
 
 def _from_seq(data: dict[str, Any], otherwise: int) -> int:
