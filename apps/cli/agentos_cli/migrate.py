@@ -14,7 +14,7 @@ from agentos_runtime.settings import ROLES
 
 def run() -> int:
     """Migrates the database of ``AGENTOS_POSTGRES_URL`` and lets the services' roles in, with the passwords of
-    ``AGENTOS_API_POSTGRES_URL``, ``AGENTOS_PROJECTOR_POSTGRES_URL`` and ``AGENTOS_ENGINE_POSTGRES_URL``.
+    ``AGENTOS_API_POSTGRES_URL`` and those of projector, engine and policy service.
 
     Raises:
         UsageError: one of them is missing or names another role.
