@@ -193,6 +193,8 @@ def test_servers_that_somebody_else_runs(tmp_path: Path, postgres_server: Postgr
     roles = {
         "AGENTOS_API_POSTGRES_URL": postgres_server.url("agentos_api", "elsewhere"),
         "AGENTOS_PROJECTOR_POSTGRES_URL": postgres_server.url("agentos_projector", "elsewhere"),
+        "AGENTOS_ENGINE_POSTGRES_URL": postgres_server.url("agentos_engine", "elsewhere"),
+        "AGENTOS_POLICY_POSTGRES_URL": postgres_server.url("agentos_policy", "elsewhere"),
     }
     env = {"AGENTOS_POSTGRES_URL": owner, "AGENTOS_NATS_URL": open_nats, **roles}
     prepared = agentos("migrate", env=env)
