@@ -300,3 +300,15 @@ def test_a_counted_capability_is_shown_and_not_only_named(client: httpx.Client) 
     actor = {"actor_type": "agent", "actor_id": setting.agent_id}
     asked = post(client, "/v1/policy/evaluate", action="artifact.create", room_id=setting.room, **named, **actor)
     assert asked["reason_code"] == "capability_bearer_required"
+
+
+def test_an_engine_of_some_rooms_reads_these_and_nothing_else(setting: Setting) -> None:
+    client = setting.client
+    engine = post(client, "/v1/engines/register", actor_id="e", scopes={"rooms": [setting.room]})
+    headers = {"x-engine-id": engine["engine_id"], "x-engine-token": engine["token"]["engine_token"]}
+    listed = client.get("/v1/rooms", headers=headers).json()["rooms"]
+    assert [room["room_id"] for room in listed] == [setting.room]
+    assert client.get(f"/v1/events?room_id={setting.room}", headers=headers).status_code == 200
+    for path in (f"/v1/rooms/{setting.other}", f"/v1/events?room_id={setting.other}", "/v1/events", "/v1/engines"):
+        assert refused(client.get(path, headers=headers)) == (403, "engine_room_not_allowed"), path
+    assert refused(client.get("/v1/streams/workspace", headers=headers)) == (403, "engine_room_not_allowed")

@@ -7,7 +7,7 @@ the Origin check on writes), or make its own name point here (hence the Host che
 import hmac
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
@@ -52,10 +52,21 @@ class Identity(NamedTuple):
     capability: VerifiedCapability | None = None
     approver: Actor | Literal["as claimed"] | None = "as claimed"
 
+    @property
+    def rooms(self) -> Collection[str] | None:
+        """The rooms that the credentials cover; None: all."""
+        if self.engine is not None:
+            return self.engine.rooms
+        return None if self.capability is None else self.capability.bounds.rooms
+
     def require_room(self, room_id: str | None) -> None:
         """Raises Forbidden where the credentials do not cover a room (None: the workspace itself)."""
-        if self.engine is not None and room_id is not None:
+        if self.engine is not None:
             self.engine.require_room(room_id)
+            if room_id is None and self.engine.rooms is not None:
+                raise Forbidden(
+                    "engine_room_not_allowed", "This token covers some rooms only, and this is of none of them."
+                )
         if self.capability is not None:
             self.capability.require_room(room_id)
 

@@ -97,7 +97,7 @@ class Edge:
     Args:
         reads: the FastAPI application.
         streams: handlers of event streams by the first segments of their path; see :meth:`_stream_of`.
-        read_scope: holds reads to what a capability token covers.
+        read_scope: holds reads to the rooms that credentials cover.
         calls: writes that are no commands.
     """
 
@@ -220,8 +220,8 @@ class Edge:
             identity, workspace_id = await self._admit(exchange, write=write)
             if stream is not None:
                 identity.require_room(scope["path"].rsplit("/", 1)[1] if "/rooms/" in scope["path"] else None)
-            elif identity.capability is not None:
-                await self._read_scope.require(identity.capability, scope["path"], scope["query_string"])
+            elif identity.rooms is not None:
+                await self._read_scope.require(identity, scope["path"], scope["query_string"])
         started = False
         also_post = scope["path"] in self._fixed or _shape(scope["path"].split("/")) in self._routes
 

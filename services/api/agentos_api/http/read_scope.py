@@ -1,7 +1,7 @@
-"""What a capability token that covers some rooms may read: what is in these rooms, and nothing else.
+"""What credentials that cover some rooms may read: what is in these rooms, and nothing else.
 
 A read is let through when its path or its query names an entity of such a room, in a place where the answer is bound
-to it. Everything that is not listed here is refused, so that a new route is closed to such tokens at first.
+to it. Everything that is not listed here is refused, so that a new route is closed to them at first.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from agentos_api.append.locator import Locator
-from agentos_shared.domain.capability_checks import VerifiedCapability
+from agentos_api.http.access import Identity
 from agentos_shared.domain.errors import TryLater
 from agentos_shared.store import statements
 
@@ -43,30 +43,30 @@ _UNREACHABLE: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.Int
 
 
 class ReadScope:
-    """Holds reads to the rooms of the token that they come with."""
+    """Holds reads to the rooms of the credentials that they come with."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", locator: Locator) -> None:
         self._pool = pool
         self._locator = locator
 
-    async def require(self, capability: VerifiedCapability, path: str, query: bytes) -> None:
-        """Raises Forbidden: ``capability_scope_room_required``, ``capability_scope_room_not_allowed``.
+    async def require(self, identity: Identity, path: str, query: bytes) -> None:
+        """Raises Forbidden: as :meth:`Identity.require_room`.
 
         Also TryLater: ``store_unavailable``.
         """
-        if capability.bounds.rooms is None or path in _FOR_ALL:
+        if identity.rooms is None or path in _FOR_ALL:
             return
         parts = path.split("/")
         if path in _LISTS:
-            await self._named(capability, _LISTS[path], query)
+            await self._named(identity, _LISTS[path], query)
         elif len(parts) == 4 and parts[2] == "events":
-            await self._event(capability, parts[3])
+            await self._event(identity, parts[3])
         elif len(parts) > 3 and parts[2] in _ENTITIES:
-            await self._entity(capability, parts[3], unknown_passes=True)
+            await self._entity(identity, parts[3], unknown_passes=True)
         else:
-            capability.require_room(None)
+            identity.require_room(None)
 
-    async def _named(self, capability: VerifiedCapability, names: tuple[str, ...], query: bytes) -> None:
+    async def _named(self, identity: Identity, names: tuple[str, ...], query: bytes) -> None:
         try:
             # As the routes read it: of a name that stands twice, they would take the last.
             given = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=100)
@@ -75,22 +75,22 @@ class ReadScope:
         for name in names:
             values = given.get(name, [])
             if len(values) == 1 and values[0]:
-                await self._entity(capability, values[0], unknown_passes=False)
+                await self._entity(identity, values[0], unknown_passes=False)
                 return
-        capability.require_room(None)
+        identity.require_room(None)
 
-    async def _entity(self, capability: VerifiedCapability, entity_id: str, *, unknown_passes: bool) -> None:
+    async def _entity(self, identity: Identity, entity_id: str, *, unknown_passes: bool) -> None:
         """``unknown_passes``: the route answers 404 by itself."""
         try:
             location = await self._locator.find(entity_id)
         except _UNREACHABLE as error:
             raise _unavailable() from error
         if location is not None:
-            capability.require_room(location.stream.id if location.stream.type == "room" else None)
+            identity.require_room(location.stream.id if location.stream.type == "room" else None)
         elif not unknown_passes:
-            capability.require_room(None)
+            identity.require_room(None)
 
-    async def _event(self, capability: VerifiedCapability, event_id: str) -> None:
+    async def _event(self, identity: Identity, event_id: str) -> None:
         try:
             wanted = UUID(event_id)
         except ValueError:
@@ -100,7 +100,7 @@ class ReadScope:
         except _UNREACHABLE as error:
             raise _unavailable() from error
         if stream is not None:
-            capability.require_room(stream["stream_id"] if stream["stream_type"] == "room" else None)
+            identity.require_room(stream["stream_id"] if stream["stream_type"] == "room" else None)
 
 
 def _unavailable() -> TryLater:

@@ -55,8 +55,8 @@ async def list_rooms(
     cursor: Cursor = None,
     min_position: MinPosition = None,
 ) -> Response:
-    """Rooms of the workspace, last changed first; with a capability token those that it covers."""
-    capability = request.state.identity.capability
+    """Rooms of the workspace, last changed first; of credentials that cover some rooms, these."""
+    rooms = request.state.identity.rooms
     size = limit_of(limit, 100)
     position = position_of(min_position)
     after = ORDER.after(cursor)
@@ -68,7 +68,7 @@ async def list_rooms(
         position.stream_id,
         *after,
         size + 1,
-        None if capability is None else capability.bounds.rooms,
+        None if rooms is None else list(rooms),
     )
     shown, next_cursor = ORDER.page(rows, size, lambda row: (row["updated_at"], row["room_id"]))
     return answer({"rooms": [members(row, COLUMNS) for row in shown], "next_cursor": next_cursor})
