@@ -20,15 +20,20 @@ order by e.entity_id, e.entity_version
 select stream_type, stream_id, seq from evt_stream_heads where workspace_id = $1
 
 -- name: moved
--- How far some streams have come, and what has changed in them since then.
+-- How far some streams have come, and what has changed in them since then. The fence keeps the planner on the short range
+-- of the stream: by type it would read those of all streams, of all workspaces.
 select h.stream_type, h.stream_id, h.seq, changed.ids
 from unnest($1::text[], $2::text[], $3::bigint[]) as known(stream_type, stream_id, seq)
 join evt_stream_heads h using (stream_type, stream_id)
 left join lateral (
     select array_agg(distinct e.entity_id) as ids
-    from evt_events e
-    where e.stream_type = h.stream_type and e.stream_id = h.stream_id and e.stream_seq > known.seq
-        and e.event_type = any($4::text[])
+    from (
+        select entity_id, event_type
+        from evt_events
+        where stream_type = h.stream_type and stream_id = h.stream_id and stream_seq > known.seq
+        offset 0
+    ) e
+    where e.event_type = any($4::text[])
 ) changed on h.seq > known.seq
 
 -- name: lately
@@ -36,7 +41,7 @@ left join lateral (
 select entity_id, max(entity_version) as entity_version
 from evt_events
 where workspace_id = $1 and event_type = any($2::text[])
-    and recorded_at > clock_timestamp() - make_interval(secs => $3)
+    and recorded_at > statement_timestamp() - make_interval(secs => $3)
 group by entity_id
 
 -- name: zones
