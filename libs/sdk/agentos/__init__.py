@@ -21,6 +21,7 @@ from agentos.guard import guarded
 from agentos.retry import Retry
 from agentos.sync.client import Client
 from agentos.sync.context import RunContext, StepContext
+from agentos.tokens import TokenError, narrow
 from agentos.worker import Worker
 
 __all__ = [
@@ -40,10 +41,12 @@ __all__ = [
     "Retry",
     "RunContext",
     "StepContext",
+    "TokenError",
     "ToolRefused",
     "TryAgain",
     "Unavailable",
     "Unreachable",
     "Worker",
     "guarded",
+    "narrow",
 ]

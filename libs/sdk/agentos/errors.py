@@ -157,6 +157,10 @@ class TryAgain(AgentOSError):
 _NEXT_STEPS: Final = {
     "missing_bearer_token": "Set AGENTOS_TOKEN, or pass token=...",
     "invalid_token": "Set AGENTOS_TOKEN to a token that is valid.",
+    "capability_token_expired": "Have another capability granted, or narrow one that lasts longer.",
+    "capability_token_revoked": "Have another capability granted: this one, or one that it came from, was taken back.",
+    "capability_workspace_mismatch": "Set AGENTOS_WORKSPACE_ID to the workspace that the token is of.",
+    "token_block_wider": "Narrow the token to what it covers, and to no more.",
     "missing_engine_token": "Register an engine, and set AGENTOS_ENGINE_ID and AGENTOS_ENGINE_TOKEN.",
     "engine_inactive": "Register the engine again.",
     "lease_token_mismatch": "Stop working on the run: another attempt has it.",
