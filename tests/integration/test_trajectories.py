@@ -230,7 +230,9 @@ def test_a_recording_becomes_a_run_with_a_step_and_a_tool_call_for_each_turn(sta
             assert run.output["patch_artifact_id"] == told["patch_artifact_id"]
             assert shown_in_run(client, run.run_id) == recorded_in(session)
             assert patches_of(client, run.run_id) == ([session.patch] if session.patch else [])
-            assert (told["steps"], told["tool_calls"]) == (len(session.turns), len(session.turns))
+            handed_in = told["patch_artifact_id"] is not None  # in a step of its own
+            assert (told["steps"], told["tool_calls"]) == (len(session.turns) + handed_in, len(session.turns))
+            assert told["steps"] == len(client.steps.list(told["run_id"]).all())
 
 
 def replayed(stack: Stack, *arguments: str) -> tuple[int, dict[str, Any]]:

@@ -208,7 +208,7 @@ async def _import_session(sender: "_Sender", session: Session, room_id: str, adv
         split=sum(len(parts_of(utterance)) > 1 for utterance in session.utterances),
         run_id=run_id,
         run_status="failed" if session.failed else "succeeded",
-        steps=len(session.turns),
+        steps=len(session.turns) + (artifact_id is not None),  # the patch is handed in in a step of its own
         tool_calls=sum(recorded_run.calls_tool(turn) for turn in session.turns),
         patch_artifact_id=artifact_id,
     )
