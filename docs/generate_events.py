@@ -26,7 +26,7 @@ from agentos_shared.domain.envelope import Event, NewEvent, Stream, Zone, canoni
 from agentos_shared.domain.errors import DomainError
 from agentos_shared.domain.evidence import RunEvent
 from agentos_shared.domain.grants import Moment
-from agentos_shared.domain.policy.evaluate import evaluate
+from agentos_shared.domain.policy.evaluate import basis, evaluate
 from agentos_shared.domain.policy.facts import SEEDED_ACTIONS, DataLabel, Facts, Request
 from agentos_shared.domain.policy.records import Gated
 
@@ -118,7 +118,8 @@ def _gated(action: str, zone: Zone) -> Gated:
     context = _WISH["context"] if action == _WISH["action"] else {}
     digest = action_digest("ws_dev", action, META.actor, ENTITIES["room"], None, context)
     request = Request("ws_dev", "action", action, META.actor, digest, zone, room_id=ENTITIES["room"], context=context)
-    return Gated(request, evaluate(request, Facts(MOMENT, action=SEEDED_ACTIONS[action])))
+    facts = Facts(MOMENT, action=SEEDED_ACTIONS[action])
+    return Gated(request, evaluate(request, facts), basis=basis(request, facts).told())
 
 
 _SALARIES = {"resource_type": "file", "resource_id": "salaries.csv"}
@@ -132,7 +133,8 @@ def _access(label: DataLabel, justification: str | None = None) -> Gated:
     request = Request(
         "ws_dev", "data_access", "data.read", META.actor, digest, resource=resource, justification=justification
     )
-    return Gated(request, evaluate(request, Facts(MOMENT, label=label)))
+    facts = Facts(MOMENT, label=label)
+    return Gated(request, evaluate(request, facts), basis=basis(request, facts).told())
 
 
 EXAMPLES: tuple[Example, ...] = (

@@ -6,7 +6,7 @@ for.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -44,7 +44,11 @@ _AWAY: Final = (nats.errors.Error, TimeoutError, asyncio.InvalidStateError, OSEr
 class _Wish(NamedTuple):
     request: Request
     told: bytes
-    decided: asyncio.Future[Decision]
+    decided: "asyncio.Future[_Decided]"
+
+
+#: A decision, and what it was made on, as it is recorded; None: that was not known.
+_Decided = tuple[Decision, Mapping[str, Any] | None]
 
 
 class Gatekeeper:
@@ -77,9 +81,9 @@ class Gatekeeper:
         if not self._waiting:  # whoever asks in this same turn of the loop comes along
             asyncio.get_running_loop().call_soon(self._send)
         self._waiting.append(wish)
-        decision = await wish.decided
+        decision, basis = await wish.decided
         SECONDS.observe(self._clock.monotonic() - started)
-        return Gated(replace(request, zone=decision.zone), decision, self._mode, self._clock.now())
+        return Gated(replace(request, zone=decision.zone), decision, self._mode, self._clock.now(), basis=basis)
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -94,26 +98,27 @@ class Gatekeeper:
             del waiting[:count]
 
     async def _ask(self, wishes: Sequence[_Wish]) -> None:
+        answers: Sequence[_Decided]
         try:
-            decisions = await self._answered(wishes)
+            answers = await self._answered(wishes)
         except _AWAY as error:
             log.warning("policy_unavailable", wishes=len(wishes), error=f"{type(error).__name__}: {error}")
             UNANSWERED.inc(len(wishes))
-            decisions = [unavailable(wish.request) for wish in wishes]
-        for wish, decision in zip(wishes, decisions, strict=True):
+            answers = [(unavailable(wish.request), None) for wish in wishes]
+        for wish, decided in zip(wishes, answers, strict=True):
             if not wish.decided.done():
-                wish.decided.set_result(decision)
+                wish.decided.set_result(decided)
 
-    async def _answered(self, wishes: Sequence[_Wish]) -> list[Decision]:
+    async def _answered(self, wishes: Sequence[_Wish]) -> list[_Decided]:
         if not self._client.is_connected:
             raise nats.errors.ConnectionClosedError
         positions = orjson.dumps(self._positions({wish.request.workspace_id for wish in wishes}))
         question = b'{"requests":[%b],"positions":%b}' % (b",".join(wish.told for wish in wishes), positions)
         reply = await self._client.request(subjects.POLICY_EVALUATE, question, timeout=ANSWER_S)
-        decisions = [decision_of(told) for told in orjson.loads(reply.data)["decisions"]]
-        if [decision.action_digest for decision in decisions] != [wish.request.digest for wish in wishes]:
+        answers = [(decision_of(told), told.get("basis")) for told in orjson.loads(reply.data)["decisions"]]
+        if [decision.action_digest for decision, _ in answers] != [wish.request.digest for wish in wishes]:
             raise ValueError("the answer is to another question")
-        return decisions
+        return answers
 
     def _positions(self, workspaces: set[str]) -> dict[str, dict[str, int]]:
         """Streams of these workspaces that moved lately, and how far; the others are forgotten."""

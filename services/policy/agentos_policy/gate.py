@@ -10,8 +10,9 @@ import structlog
 
 from agentos_policy.book import Behind, Book, Positions
 from agentos_shared.domain.envelope import Stream, Zone
+from agentos_shared.domain.policy.basis import Basis
 from agentos_shared.domain.policy.decision import Decision
-from agentos_shared.domain.policy.evaluate import Policies, evaluate, unavailable
+from agentos_shared.domain.policy.evaluate import Policies, basis, evaluate, unavailable
 from agentos_shared.domain.policy.facts import Request
 from agentos_shared.domain.policy.wire import request_of
 from agentos_shared.domain.runs import highest
@@ -27,6 +28,10 @@ MOST: Final = 256
 _AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, Behind)
 
 
+#: A decision, and what it was made on where that was known.
+_Decided = tuple[Decision, Basis | None]
+
+
 class _Question:
     __slots__ = ("answered", "arrived_at", "asked", "positions")
 
@@ -34,7 +39,7 @@ class _Question:
         self.asked = asked
         self.positions = positions
         self.arrived_at = arrived_at
-        self.answered: asyncio.Future[list[Decision]] = asyncio.get_running_loop().create_future()
+        self.answered: asyncio.Future[list[_Decided]] = asyncio.get_running_loop().create_future()
 
 
 class Gate:
@@ -52,7 +57,9 @@ class Gate:
         self._arrived = asyncio.Event()
 
     async def answer(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
-        """``{"requests": [...], "positions": {workspace: {"room/<id>": seq}}}`` -> ``{"decisions": [...]}``."""
+        """``{"requests": [...], "positions": {workspace: {"room/<id>": seq}}}`` -> ``{"decisions": [...]}``, each with
+        its basis.
+        """
         asked = [request_of(told) for told in question["requests"]]
         positions = {
             workspace_id: {Stream(*stream.split("/", 1)): seq for stream, seq in streams.items()}
@@ -61,7 +68,7 @@ class Gate:
         waiting = _Question(asked, positions, self._clock.monotonic())
         self._waiting.append(waiting)
         self._arrived.set()
-        return {"decisions": [decision.told() for decision in await waiting.answered]}
+        return {"decisions": [_told(*decided) for decided in await waiting.answered]}
 
     async def decide_forever(self) -> None:
         """Answer what waits, again and again."""
@@ -83,28 +90,33 @@ class Gate:
             say("not_decided", error=f"{type(error).__name__}: {error}", questions=len(batch))
             for question in batch:
                 if not question.answered.done():
-                    self._tell(question, [unavailable(request) for request, _ in question.asked])
+                    self._tell(question, [(unavailable(request), None) for request, _ in question.asked])
 
     def _decide_each(self, batch: Sequence[_Question]) -> None:
         now, policies = self._clock.now(), self._policies()
         for question in batch:
-            decisions = []
+            decided: list[_Decided] = []
             for request, asked in question.asked:
                 placed = replace(request, zone=self._zone(request, asked))
-                decisions.append(evaluate(placed, self._book.facts(placed, now), policies))
-            self._tell(question, decisions)
+                facts = self._book.facts(placed, now)
+                decided.append((evaluate(placed, facts, policies), basis(placed, facts)))
+            self._tell(question, decided)
 
     def _zone(self, request: Request, asked: Zone | None) -> Zone:
         """The highest of the room's, the run's and the one asked for; ``supervised`` when there is none."""
         found = (self._book.zone(request.room_id), self._book.zone(request.run_id), asked)
         return highest(*found) if any(found) else "supervised"
 
-    def _tell(self, question: _Question, decisions: list[Decision]) -> None:
-        for decision in decisions:
+    def _tell(self, question: _Question, decided: list[_Decided]) -> None:
+        for decision, _ in decided:
             DECISIONS.labels(decision.decision, decision.reason_code).inc()
         SECONDS.observe(self._clock.monotonic() - question.arrived_at)
         if not question.answered.done():
-            question.answered.set_result(decisions)
+            question.answered.set_result(decided)
+
+
+def _told(decision: Decision, known: Basis | None) -> dict[str, Any]:
+    return {**decision.told(), "basis": None if known is None else known.told()}
 
 
 def _fitting(waiting: Sequence[_Question]) -> list[_Question]:

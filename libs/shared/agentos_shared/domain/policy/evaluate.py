@@ -12,6 +12,7 @@ from typing import Final, Literal, Protocol
 from agentos_shared.domain.approval_scopes import Wish
 from agentos_shared.domain.capabilities import EVERYTHING, Capability
 from agentos_shared.domain.envelope import ZONES
+from agentos_shared.domain.policy.basis import Basis
 from agentos_shared.domain.policy.decision import Decision, Rule, Source, Verdict
 from agentos_shared.domain.policy.facts import ActionRule, Constraint, Facts, KillSwitch, Request
 from agentos_shared.domain.policy.reasons import REASONS
@@ -58,6 +59,7 @@ class _NoPolicies:
 
 
 NO_POLICIES: Final[Policies] = _NoPolicies()
+_SILENT: Final = Judgement()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +81,52 @@ def evaluate(request: Request, facts: Facts, policies: Policies = NO_POLICIES) -
     judged = policies.judge(request, facts)
     denials += _denied(request, facts, judged)
     if denials:
-        return _decision(request, policies, denials)
+        return _decision(request, policies.hash, denials)
     requirements = list(_required(request, facts, judged))
     if not requirements:
-        return _decision(request, policies, [_Finding("default_allow", "allow")])
-    approval_id = _approval(request, facts, requirements)
-    if approval_id is None:
-        return _decision(request, policies, requirements)
-    grant = _Finding("approval_allows_action", "allow", "grant", approval_id)
-    return _decision(request, policies, [grant, *requirements], approval_id)
+        return _decision(request, policies.hash, [_Finding("default_allow", "allow")])
+    exactly = any(finding.lift == "once" for finding in requirements)
+    return _weighed(request, policies.hash, requirements, _approval(request, facts, exactly))
+
+
+def basis(request: Request, facts: Facts) -> Basis:
+    """All that :func:`evaluate` looks at besides policies of files."""
+    denials, requirements = list(_denied(request, facts, _SILENT)), list(_required(request, facts, _SILENT))
+    return Basis(
+        bars=(*_stopped(request, facts), *_unproven(request, facts)),
+        denials=tuple(finding.code for finding in denials if finding.source == "built_in"),
+        forbidding=tuple(finding.rule.rule_id for finding in denials if finding.source == "learned"),
+        requirements=tuple(finding.code for finding in requirements if finding.source == "built_in"),
+        asking=tuple(finding.rule.rule_id for finding in requirements if finding.source == "learned"),
+        exactly=any(finding.lift == "once" for finding in requirements),
+        approval_id=_approval(request, facts, exactly=False),
+        exact_approval_id=_approval(request, facts, exactly=True),
+        external=leaves_the_machine(request, facts),
+        quarantined=facts.agent is not None and facts.agent.quarantined,
+        label=facts.label.label,
+    )
+
+
+def settled(request: Request, known: Basis, policies_hash: str, judged: Judgement) -> Decision:
+    """The decision that :func:`evaluate` makes on what ``known`` is the basis of, where policies say ``judged``."""
+    denials = [
+        *(_Finding(code, "deny") for code in known.bars),
+        *_errors(judged),
+        *(_Finding(code, "deny") for code in known.denials),
+        *_forbidden(judged),
+        *(_Finding("constraint.learned", "deny", "learned", name) for name in known.forbidding),
+    ]
+    if denials:
+        return _decision(request, policies_hash, denials)
+    requirements = [
+        *(_ask(code) for code in known.requirements),
+        *_asked_for(judged),
+        *(_Finding("constraint.learned", "require_approval", "learned", name) for name in known.asking),
+    ]
+    if not requirements:
+        return _decision(request, policies_hash, [_Finding("default_allow", "allow")])
+    approval_id = known.exact_approval_id if known.exactly else known.approval_id
+    return _weighed(request, policies_hash, requirements, approval_id)
 
 
 def reads_only(action: str) -> bool:
@@ -211,7 +250,7 @@ def _host_fits(host: str, domain: str) -> bool:
 
 
 def _denied(request: Request, facts: Facts, judged: Judgement) -> Iterator[_Finding]:
-    yield from (_Finding("policy.error_fail_closed", "deny", "file", error) for error in judged.errors)
+    yield from _errors(judged)
     rule = facts.action
     if _registered(request) and rule is not None:
         if rule.by_zone is None:
@@ -225,10 +264,18 @@ def _denied(request: Request, facts: Facts, judged: Judgement) -> Iterator[_Find
     restricted = request.action in DATA_ACTIONS and label.label == "restricted"
     if restricted and (label.room_id is None or label.room_id != request.room_id):
         yield _Finding("data_access_restricted_room_mismatch", "deny")
+    yield from _forbidden(judged)
+    yield from _constraints(request, facts, "deny")
+
+
+def _errors(judged: Judgement) -> Iterator[_Finding]:
+    return (_Finding("policy.error_fail_closed", "deny", "file", error) for error in judged.errors)
+
+
+def _forbidden(judged: Judgement) -> Iterator[_Finding]:
     yield from (_Finding("policy.rule_matched", "deny", "file", policy) for policy in judged.denies)
     if not judged.permitted and not judged.errors and not judged.denies:
         yield _Finding("policy.no_match_default", "deny", "file")
-    yield from _constraints(request, facts, "deny")
 
 
 # --- requirements ----------------------------------------------------------------------------------------------------
@@ -254,9 +301,12 @@ def _required(request: Request, facts: Facts, judged: Judgement) -> Iterator[_Fi
         wanted = facts.label.purpose_tags
         if wanted and not set(wanted) & set(request.purpose_tags):
             yield _ask("data_access_purpose_hint_mismatch")
-    for policy in judged.requires:
-        yield _Finding("policy.rule_matched", "require_approval", "file", policy)
+    yield from _asked_for(judged)
     yield from _constraints(request, facts, "require_approval")
+
+
+def _asked_for(judged: Judgement) -> Iterator[_Finding]:
+    return (_Finding("policy.rule_matched", "require_approval", "file", policy) for policy in judged.requires)
 
 
 def _asked_by(rule: ActionRule, request: Request) -> Iterator[_Finding]:
@@ -299,9 +349,14 @@ def subjects(request: Request, facts: Facts) -> tuple[str, ...]:
     return (*((f"agent:{agent_id}",) if agent_id else ()), f"principal:{principal}", own)
 
 
-def _approval(request: Request, facts: Facts, requirements: Sequence[_Finding]) -> str | None:
-    """The approval that meets all requirements, or None."""
-    exactly = any(finding.lift == "once" for finding in requirements)
+def _approval(request: Request, facts: Facts, exactly: bool) -> str | None:
+    """The newest approval that covers a request, or None.
+
+    Args:
+        exactly: only one of exactly this request will do.
+    """
+    if not facts.approvals:
+        return None
     wish = Wish(
         request.action,
         request.digest,
@@ -319,8 +374,18 @@ def _approval(request: Request, facts: Facts, requirements: Sequence[_Finding]) 
     return None
 
 
+def _weighed(
+    request: Request, policies_hash: str, requirements: Sequence[_Finding], approval_id: str | None
+) -> Decision:
+    """The decision where only requirements stand against it, and perhaps an approval that meets them."""
+    if approval_id is None:
+        return _decision(request, policies_hash, requirements)
+    grant = _Finding("approval_allows_action", "allow", "grant", approval_id)
+    return _decision(request, policies_hash, [grant, *requirements], approval_id)
+
+
 def _decision(
-    request: Request, policies: Policies, findings: Sequence[_Finding], approval_id: str | None = None
+    request: Request, policies_hash: str, findings: Sequence[_Finding], approval_id: str | None = None
 ) -> Decision:
     first = findings[0]
     reason = REASONS[first.code]
@@ -332,7 +397,7 @@ def _decision(
         next_steps=reason.next_steps,
         determining_rules=tuple(finding.rule for finding in findings),
         action_digest=request.digest,
-        policy_bundle_hash=policies.hash,
+        policy_bundle_hash=policies_hash,
         zone=request.zone,
         approval_id=approval_id,
     )
@@ -340,4 +405,4 @@ def _decision(
 
 def unavailable(request: Request) -> Decision:
     """The decision where none can be made: no."""
-    return _decision(request, NO_POLICIES, [_Finding("policy_unavailable", "deny")])
+    return _decision(request, NO_POLICIES.hash, [_Finding("policy_unavailable", "deny")])

@@ -49,6 +49,7 @@ class Gated:
         mode: ``shadow`` marks refusals as not blocking; what is decided is the same.
         at: when it was decided.
         asked_before: whether an approval of exactly this is or was asked for.
+        basis: what it was decided on besides policies (:meth:`Basis.told`); None: that is not known.
         used_before: whether the approval that allows it has been used in an append of its own: it is of another stream.
     """
 
@@ -58,6 +59,7 @@ class Gated:
     at: datetime | None = None
     used_before: bool = False
     asked_before: bool = False
+    basis: Mapping[str, Any] | None = None
 
     @property
     def learned_ids(self) -> tuple[str, ...]:
@@ -86,8 +88,23 @@ class Gated:
             "decision": decision.decision,
             "reason_code": decision.reason_code,
             "policy_bundle_hash": decision.policy_bundle_hash,
+            "inputs": self.inputs(),
         }
         return told if decision.approval_id is None else {**told, "approval_id": decision.approval_id}
+
+    def inputs(self) -> dict[str, Any] | None:
+        """All that the decision was made on and that the event has no other place for; None: it was made on nothing."""
+        if self.basis is None:
+            return None
+        request = self.request
+        return {
+            "actor": list(request.actor),
+            "principal_id": request.principal_id,
+            "zone": request.zone,
+            "egress_host": request.egress_host,
+            "purpose_tags": list(request.purpose_tags),
+            **self.basis,
+        }
 
     def answer(self) -> dict[str, Any]:
         """What whoever asked is told."""
@@ -145,6 +162,7 @@ def recorded(decision_id: str, gated: Gated, meta: Meta, view: View) -> list[New
             "resource": request.resource,
             "tool_name": request.tool_name,
             "principal_id": request.principal_id,
+            "inputs": gated.inputs(),
         },
     )
     if not gated.refused:
