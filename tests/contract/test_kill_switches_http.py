@@ -209,5 +209,5 @@ def test_a_run_goes_with_the_agent_that_claimed_it(client: httpx.Client) -> None
     assert (run["run_id"], run["actor_id"], run["stop_observed_at"]) == (run_id, "watcher", None)
     freed = client.post(f"/v1/runs/{run_id}/lease/release", json={"claim_token": lease["claim_token"]})
     assert freed.status_code == 200, freed.text
-    (run,) = client.get(f"{PATH}/runs", params={"min_position": "room/" + room_id + "@4"}).json()["runs"]
+    (run,) = client.get(f"{PATH}/runs", params={"min_position": "room/" + room_id + "@5"}).json()["runs"]
     assert (run["status"], run["stop_observed_at"] is None) == ("queued", False)
