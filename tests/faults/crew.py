@@ -51,6 +51,7 @@ class Crew:
 
     def __init__(self, urls: Sequence[str], workspace_id: str, seed: int, engines: int = 6) -> None:
         self.sworn = Sworn()
+        self.left: list[dict[str, Any]] = []
         self._urls = urls
         self._workspace_id = workspace_id
         self._rng = random.Random(seed)
@@ -123,9 +124,13 @@ class Crew:
             left = [
                 await self._get(f"/v1/runs?status={status}") for status in ("running", "queued")
             ]  # the way that expiry goes
-            return not any(page["runs"] for page in left)
+            self.left = [run for page in left for run in page["runs"]]
+            return not self.left
 
-        await until(nothing_left, PATIENCE_S)
+        try:
+            await until(nothing_left, PATIENCE_S)
+        except AssertionError as error:
+            raise AssertionError(f"stuck: {self.left}") from error
 
     # -- requests
 
