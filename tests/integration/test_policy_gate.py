@@ -263,3 +263,43 @@ def test_what_the_environment_stops_and_marks(start_stack: Callable[..., Stack])
         assert evaluate(client, action="internal.read")["decision"] == "allow"
         for event in events(client, event_types="policy.denied"):
             assert (event["data"]["enforcement_mode"], event["data"]["blocked"]) == ("shadow", False)
+
+
+ASKS = """
+@id("base") permit (principal, action, resource);
+@id("ask-before-rm") @effect("require_approval")
+forbid (principal, action in Action::"tool_call", resource == Tool::"rm");
+"""
+
+
+def test_policies_are_taken_while_it_runs_and_an_approval_meets_what_they_ask_for(
+    start_stack: Callable[..., Stack],
+) -> None:
+    stack = start_stack()
+    file = stack.data_dir / "policies" / "mine.cedar"
+    with calling(stack.url) as client:
+        _, step = step_of(client, room_of(client))
+        path = f"/v1/steps/{step}/toolcalls"
+        before = evaluate(client, action="internal.read")["policy_bundle_hash"]
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(ASKS, encoding="utf-8")
+        wait_until(lambda: evaluate(client, action="internal.read")["policy_bundle_hash"] != before, 10)
+        call = {"tool_name": "rm", "input": {"path": "/tmp/x"}}
+        asked = make(client, path, call, 200)
+        assert (asked["decision"], asked["reason_code"]) == ("require_approval", "policy.rule_matched")
+        assert asked["determining_rules"][0]["rule_id"] == "ask-before-rm"
+        make(client, path, {"tool_name": "ls"})
+        approve(client, action="tool.call", action_digest=asked["action_digest"])
+        assert make(client, path, call | {"input": {"path": "/"}}, 200)["decision"] == "require_approval"
+        done = make(client, path, call)
+        event = client.get(f"/v1/events/{done['event_id']}").json()["event"]
+        assert event["policy_context"]["reason_code"] == "approval_allows_action"
+        assert make(client, path, call, 200)["decision"] == "require_approval"  # it was for once
+        assert len(events(client, event_types="approval.consumed")) == 1
+        # A broken bundle is refused; what was in force stays.
+        taken = evaluate(client, action="internal.read")["policy_bundle_hash"]
+        file.write_text("permit (", encoding="utf-8")
+        log = stack.data_dir / "logs" / "policy.log"
+        wait_until(lambda: "policies_refused" in log.read_text(encoding="utf-8"), 10)
+        assert evaluate(client, action="internal.read")["policy_bundle_hash"] == taken
+        assert make(client, path, call, 200)["decision"] == "require_approval"
