@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 import asyncpg
+import httpx
 import orjson
 import pytest
 
@@ -90,6 +91,30 @@ async def test_two_engine_services_and_each_dies(cluster: Cluster, fault_seed: i
             engine.kill()
             await crew.completed(RUNS)
         await _check(cluster, crew, workspace_id)
+
+
+async def test_what_one_api_refuses_knows_what_the_other_has_acknowledged(cluster: Cluster) -> None:
+    """Also a refusal is decided on the store as it stands, not on what the process remembers of it."""
+    headers = {"x-workspace-id": f"ws_crew_{next(_workspaces)}"}
+    with cluster.second_api() as api:
+        async with httpx.AsyncClient(timeout=20, headers=headers) as http:
+
+            async def post(base: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+                answer = await http.post(base + path, json=body)
+                assert answer.is_success, answer.text
+                told: dict[str, Any] = answer.json()
+                return told
+
+            here, there = cluster.stack.url, api.url
+            room_id = (await post(here, "/v1/rooms", {"title": "Work"}))["room_id"]
+            for _ in range(50):
+                here, there = there, here
+                await post(here, "/v1/runs", {"room_id": room_id})
+                run = (await post(there, "/v1/runs/claim", {"actor_id": "one"}))["run"]
+                held = {"claim_token": run["claim_token"]}
+                await post(here, f"/v1/runs/{run['run_id']}/steps", {"kind": "work", **held})
+                await post(there, f"/v1/runs/{run['run_id']}/steps", {"kind": "work", **held})
+                await post(here, f"/v1/runs/{run['run_id']}/complete", held)
 
 
 async def _seconds(many: float) -> None:

@@ -199,6 +199,15 @@ class Appender:
             return
         committed: tuple[_Batch, int | None] | None = None
         while batch is not None:
+            try:
+                stale: BaseException | None = await self._has_moved(batch.draft)
+            except Exception as refused:
+                stale = refused
+            if stale is not None:
+                if committed is not None:
+                    self._finish(*committed)
+                await self._recover(batch.waiting, stale)
+                return
             failpoint("api.before_commit")
             statement = asyncio.create_task(self._store.append(batch.draft))
             statement.add_done_callback(lambda _: self._wake.set())
@@ -222,6 +231,15 @@ class Appender:
             batch = ahead
         if committed is not None:
             self._finish(*committed)
+
+    async def _has_moved(self, draft: Draft) -> Stale | None:
+        """Another process may have moved a stream since its head was remembered. An append would notice; a refusal, and
+        a command that finds nothing to do, must look."""
+        seen = {stream: head for stream, head in draft.unproven.items() if stream not in draft.before}
+        if not seen:
+            return None
+        heads = await self._store.heads(set(seen))
+        return None if all(heads.get(stream) == head for stream, head in seen.items()) else Stale()
 
     def _take(self) -> list[_Waiting]:
         """The next batch: half of a long queue, so that the other half is decided while the first is written."""

@@ -54,6 +54,7 @@ class Draft:
     workspaces: dict[Stream, str] = field(default_factory=dict)
     moved: dict[Stream, Head] = field(default_factory=dict)
     entries: dict[str, tuple[Stream, Entry]] = field(default_factory=dict)
+    unproven: dict[Stream, Head] = field(default_factory=dict)
     _stream: Stream | None = None
 
     def add(self, submission: Submission) -> Answer:
@@ -84,13 +85,21 @@ class Draft:
         except DomainError as error:
             if error.recorded:
                 self._append(error.recorded, [_content(new) for new in error.recorded], part, traceparent)
+            self._doubt(part.stream)
             return error
         placed = self._append(decided, contents, part, traceparent)
         if not placed:
             placed.last = self._seen(part.command.entity_id)
+            self._doubt(part.stream)
         if part.tell is not None:
             placed.extra = part.tell(part.command, placed, self)
         return placed
+
+    def _doubt(self, stream: Stream) -> None:
+        """What was decided on a remembered head and appends nothing there is proven by no append."""
+        head = self._known_head(stream)
+        if head is not None and stream not in self.heads:
+            self.unproven.setdefault(stream, head)
 
     def _append(
         self,
