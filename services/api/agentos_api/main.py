@@ -45,6 +45,7 @@ from agentos_api.run_pings import RunPings
 from agentos_api.service_commands import ServiceCommands
 from agentos_api.services import Services
 from agentos_api.settings import ApiSettings
+from agentos_api.simulations import Simulations
 from agentos_shared.contracts import subjects
 from agentos_shared.domain.evidence import RunEvent
 from agentos_shared.host import lifecycle, logging, metrics, telemetry
@@ -110,7 +111,13 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     appender.listen(pings.on_commit)
     desk = LeaseDesk(nats, access, commands)
     await projected.subscribe(nats)
-    calls = (*desk.calls, Ingest(access, commands).call, Batches(commands).call, *AuthZen(commands).calls)
+    calls = (
+        *desk.calls,
+        Ingest(access, commands).call,
+        Batches(commands).call,
+        *AuthZen(commands).calls,
+        Simulations(nats).call,
+    )
     answering = (NatsCommands(nats, commands, access, calls), ServiceCommands(nats, commands, registry))
     parts = lifecycle.Parts(relay, hub, registry, decisions, desk, *answering)
     await parts.start()

@@ -12,6 +12,7 @@ from agentos_policy.bus import PolicyBus
 from agentos_policy.gate import Gate
 from agentos_policy.settings import PolicySettings
 from agentos_policy.shelf import Shelf
+from agentos_policy.simulation import Simulator
 from agentos_shared.contracts import subjects
 from agentos_shared.domain.policy.facts import KillSwitch
 from agentos_shared.host.health import Health, Unwell
@@ -50,7 +51,11 @@ class Policy:
             tasks.spawn("probes", self._serve_probes)
             tasks.spawn("gate", gate.decide_forever)
             tasks.spawn("policies", shelf.watch, on_crash="restart")
-            handlers = {subjects.POLICY_EVALUATE: gate.answer, subjects.health(NAME): self._on_health}
+            handlers = {
+                subjects.POLICY_EVALUATE: gate.answer,
+                subjects.POLICY_SIMULATE: Simulator(pool).answer,
+                subjects.health(NAME): self._on_health,
+            }
             tasks.spawn("bus", lambda: self._bus.serve(handlers), on_crash="restart")
             await shutdown.wait_or_crash(tasks)
         finally:

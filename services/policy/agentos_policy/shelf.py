@@ -73,7 +73,7 @@ class Shelf:
             if seen == self._seen:
                 return
             texts = {} if self._directory is None else {name: _read(self._directory / name) for name, _, _ in seen}
-            policies = _made(texts)
+            policies = made(texts)
         except Exception as error:
             self._refuse(f"{type(error).__name__}: {error}")
             return
@@ -115,7 +115,12 @@ def _read(path: Path) -> str:
     return content.decode("utf-8")
 
 
-def _made(texts: Mapping[str, str]) -> Policies:
+def made(texts: Mapping[str, str]) -> Policies:
+    """The policies of some files, by name; of none those that are in force without any.
+
+    Raises:
+        BrokenBundle: they cannot be taken.
+    """
     digest = "sha256:" + hashlib.sha256(_joined(texts or {"default.cedar": DEFAULT})).hexdigest()
     if not texts:
         return _Fixed(digest, Judgement())

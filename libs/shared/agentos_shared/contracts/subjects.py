@@ -32,6 +32,7 @@ ENGINE_WITHDRAW: Final = "agentos.rpc.engine.withdraw"
 
 POLICY_QUEUE: Final = "policy"
 POLICY_EVALUATE: Final = "agentos.rpc.policy.evaluate"
+POLICY_SIMULATE: Final = "agentos.rpc.policy.simulate"
 
 #: Core-NATS hints between processes; losing one costs a fallback poll, never an event.
 PING_OUTBOX: Final = "agentos.ping.outbox"
