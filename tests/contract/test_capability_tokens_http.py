@@ -147,6 +147,22 @@ def test_a_holder_hands_on_its_own_token_and_no_more_than_that(client: httpx.Cli
     assert refused(refusal) == (403, "capability_scope_action_not_allowed")
 
 
+def test_a_holder_gets_no_token_of_somebody_else(client: httpx.Client) -> None:
+    setting = Setting(client, rooms=["*"], action_types=["*"])
+    body = {"granted_by_principal_id": setting.principal_id, "parent_token_id": setting.granted["token_id"]}
+
+    def hand_on(holder: str) -> httpx.Response:
+        wish = {**body, "issued_to_principal_id": holder}
+        return client.post("/v1/capabilities/grant", json=wish, headers=bearer(setting.token))
+
+    assert refused(hand_on(setting.owner_id)) == (403, "holder_must_not_be_user")
+    other = post(client, "/v1/agents", display_name="B")["principal_id"]
+    handed = hand_on(other).json()
+    assert handed["token_id"]
+    assert handed["token"] is None
+    assert hand_on(setting.principal_id).json()["token"]
+
+
 def test_the_gate_decides_within_the_token(client: httpx.Client) -> None:
     setting = Setting(client, action_types=["artifact.create", "external.write"])
 

@@ -64,7 +64,7 @@ def grant(command: Command[GrantCapability], view: View) -> list[NewEvent]:
             ``parent_token_expired``, ``delegation_depth_exceeded``, ``scopes_outside_parent``.
         NotFound: ``parent_token_not_found``.
         Forbidden: ``parent_token_grantor_mismatch``, ``engine_action_not_allowed``, ``agent_action_not_allowed``,
-            ``capability_scope_not_own``, ``capability_token_narrowed``.
+            ``capability_scope_not_own``, ``capability_token_narrowed``, ``holder_must_not_be_user``.
     """
     body, meta = command.body, command.meta
     issued_to, granted_by = body.issued_to_principal_id, body.granted_by_principal_id
@@ -82,12 +82,15 @@ def grant(command: Command[GrantCapability], view: View) -> list[NewEvent]:
             raise Invalid(f"{name}_not_found", f"{name}_id names no principal on record in this workspace.")
     if meta.actor.type == "agent" and granted_by != meta.actor.principal_id:
         raise Forbidden("agent_action_not_allowed", "Agents may hand on what is their own, and nothing else.")
+    if meta.actor.type == "agent" and body.parent_token_id is None:
+        raise Forbidden("agent_action_not_allowed", "Agents may hand on a capability, not make one: parent_token_id.")
+    holder = view.get(Principal, issued_to)
+    if meta.actor.type != "user" and holder is not None and holder.actor_type == "user":
+        raise Forbidden(
+            "holder_must_not_be_user", "Only people grant to people: whoever has the token acts as its holder."
+        )
     wanted = body.scopes.given() if body.scopes else {}
     if body.parent_token_id is None:
-        if meta.actor.type == "agent":
-            raise Forbidden(
-                "agent_action_not_allowed", "Agents may hand on a capability, not make one: parent_token_id."
-            )
         scopes = _without_empty(wanted)
         return [granted(meta, command.entity_id, issued_to, scopes, body.valid_until, granted_by=granted_by)]
     parent = _parent(command, view, granted_by)

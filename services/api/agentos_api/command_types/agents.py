@@ -78,11 +78,17 @@ async def _ancestry(reader: Reader, _location: Location, body: GrantCapability) 
 
 
 def _token(command: Command[GrantCapability], _events: Sequence[Event], view: View) -> Mapping[str, Any]:
-    """The capability as a bearer token: the only place that ever tells it."""
+    """The capability as a bearer token: the only place that ever tells it.
+
+    Whoever has it acts as its holder, so it is told to people, and to whom it is granted.
+    """
+    actor = command.meta.actor
     capability = view.get(Capability, command.entity_id)
     key = command.loaded.key
     holder = None if capability is None else view.get(Principal, capability.principal_id)
     if capability is None or holder is None or key is None:
+        return {"token": None, "public_key": None}
+    if actor.type != "user" and actor.principal_id != capability.principal_id:
         return {"token": None, "public_key": None}
     granted = Granted(
         capability.workspace_id,
