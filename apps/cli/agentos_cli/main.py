@@ -19,6 +19,8 @@ audit = typer.Typer(help="Prove what happened.", no_args_is_help=True)
 projections = typer.Typer(help="Read models: how far they are, build them anew, retry.", no_args_is_help=True)
 app.add_typer(audit, name="audit")
 app.add_typer(projections, name="projections")
+policy = typer.Typer(help="Try policies before they are in force.", no_args_is_help=True)
+app.add_typer(policy, name="policy")
 
 DataDirOption = Annotated[
     Path | None,
@@ -34,6 +36,9 @@ UrlOption = Annotated[
 ]
 TokenFileOption = Annotated[
     Path | None, typer.Option("--token-file", help="File with the token to use.", show_default=False)
+]
+PoliciesArgument = Annotated[
+    Path, typer.Argument(help="Directory with the policies (*.cedar).", metavar="DIRECTORY", show_default=False)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
 
@@ -224,6 +229,50 @@ def projections_retry(
     from agentos_cli import projections as command
 
     guarded(lambda: command.retry(data_dir, streams or [], json))
+
+
+@policy.command("test")
+def policy_test(directory: PoliciesArgument, json: JsonOption = False) -> None:
+    """Check policies against the schema, and run the cases of the tests.toml beside them."""
+    from agentos_cli import policies as command
+
+    guarded(lambda: command.test(directory, json))
+
+
+@policy.command("diff")
+def policy_diff(
+    directory: PoliciesArgument,
+    active: Annotated[
+        Path | None,
+        typer.Option(help="Compare with this directory; else with that of the data directory.", show_default=False),
+    ] = None,
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show which rules differ from those in force. Ends with 1 when some do."""
+    from agentos_cli import policies as command
+
+    guarded(lambda: command.diff(directory, active, data_dir, json))
+
+
+@policy.command("simulate")
+def policy_simulate(
+    directory: PoliciesArgument,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Since when, RFC 3339; a week ago by default.", show_default=False)
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Until when; now by default.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, max=5000, help="Look at the newest decisions, up to so many.")] = 1000,
+    workspace: Annotated[str, typer.Option("--workspace", help="Whose decisions.")] = "ws_dev",
+    url: UrlOption = None,
+    token_file: TokenFileOption = None,
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show which decisions on record would have been others under these policies."""
+    from agentos_cli import policies as command
+
+    guarded(lambda: command.simulate(directory, data_dir, url, token_file, workspace, (from_, to), limit, json))
 
 
 @app.command()

@@ -16,7 +16,7 @@ from agentos_shared.domain.envelope import timestamp
 from agentos_shared.domain.errors import Invalid, TooLarge, TryLater
 from agentos_shared.host.lifecycle import CLOCK, Clock
 
-ANSWER_S: Final = 30.0
+ANSWER_S: Final = 20.0
 DEFAULT_DAYS: Final = 7
 MAX_DECISIONS: Final = 5_000
 MAX_FILES: Final = 200

@@ -67,6 +67,10 @@ class Bundle:
     def __len__(self) -> int:
         return len(self._policies)
 
+    def rules(self) -> dict[str, str]:
+        """The text of each policy, as Cedar writes it, by id."""
+        return {name: _text(policy) for name, policy in self._policies.items()}
+
     def judge(self, request: Request, facts: Facts) -> Judgement:
         """What the policies say of a request. Whatever goes wrong is an error, which denies."""
         asked = _asked(request, facts)
@@ -143,6 +147,11 @@ def _check(texts: Mapping[str, str], policies: Mapping[str, dict[str, Any]]) -> 
 def _parsed(policies: Mapping[str, dict[str, Any]]) -> cedarpy.PolicySet:
     document = {"staticPolicies": dict(policies), "templates": {}, "templateLinks": []}
     return cedarpy.PolicySet.from_json_str(json.dumps(document))
+
+
+def _text(policy: Mapping[str, Any]) -> str:
+    document = {"staticPolicies": {"policy": policy}, "templates": {}, "templateLinks": []}
+    return str(cedarpy.policies_from_json_str(json.dumps(document)).strip())
 
 
 def _asks(policy: Mapping[str, Any]) -> bool:

@@ -72,7 +72,7 @@ class Shelf:
             seen = self._look()
             if seen == self._seen:
                 return
-            texts = {} if self._directory is None else {name: _read(self._directory / name) for name, _, _ in seen}
+            texts = {} if self._directory is None else {name: read(self._directory / name) for name, _, _ in seen}
             policies = made(texts)
         except Exception as error:
             self._refuse(f"{type(error).__name__}: {error}")
@@ -108,7 +108,8 @@ def _nothing(why: str) -> Policies:
     return _Fixed("none", Judgement(False, errors=(f"policies: {why}"[:300],)))
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """A file of policies. Raises OSError, ValueError: it cannot be read, is no UTF-8, or is too large."""
     content = path.read_bytes()
     if len(content) > MAX_BYTES:
         raise ValueError(f"{path.name} is larger than {MAX_BYTES} bytes")
