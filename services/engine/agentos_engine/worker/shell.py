@@ -134,7 +134,8 @@ class Shell:
         finally:
             _kill(process)  # also when the lease is lost and this is cancelled
             with suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), END_S)
+                # To the end of its pipes: whoever still held them is dead, too.
+                await asyncio.wait_for(process.communicate(), END_S)
         truncated = stdout.truncated or stderr.truncated
         code = None if timed_out or truncated else process.returncode
         return {
