@@ -86,6 +86,23 @@ def test_credentials_get_in_and_nothing_else_does(enforced: Enforced) -> None:
         assert thread(api, enforced.other, bearer(text))[0] == 403
 
 
+def test_the_local_user_asks_about_anybody_and_holders_of_tokens_about_themselves(enforced: Enforced) -> None:
+    path = enforced.first.url + "/access/v1/evaluation"
+    resource = {"type": "room", "id": enforced.room}
+    about = {"subject": {"type": "agent", "id": enforced.agent_id}, "action": {"name": "x"}, "resource": resource}
+    assert httpx.post(path, json=about).json()["error"] == "missing_bearer_token"
+    told = httpx.post(path, json=about, headers=LOCAL).json()
+    # There is no policy service here: the answer is no.
+    assert (told["decision"], told["context"]["reason_code"]) == (False, "policy_unavailable")
+    event = httpx.get(f"{enforced.first.url}/v1/events/{told['context']['event_id']}", headers=LOCAL).json()["event"]
+    assert event["actor_type"] == "user"
+    token = bearer(enforced.granted["token"])
+    assert httpx.post(path, json=about, headers=token).status_code == 200
+    other = {**about, "subject": {"type": "user", "id": "ada"}}
+    assert httpx.post(path, json=other, headers=token).json()["error"] == "subject_not_caller"
+    assert httpx.post(path, json=other, headers=LOCAL).status_code == 200
+
+
 def test_a_revocation_counts_in_every_process(enforced: Enforced) -> None:
     granted = enforced.granted
     narrowed = attenuate(granted["token"], granted["public_key"], Narrowing(max_uses=9))

@@ -9,9 +9,11 @@ import pytest
 
 from agentos_policy.book import REACH_S, SQL
 from agentos_policy.known import ALL_CHANGES, APPROVAL_ENDS, CHANGES
+from agentos_policy.simulation import SQL as SIMULATION
 from agentos_shared.domain import approval_decisions, approvals, messages, principals, rooms, threads
 from agentos_shared.domain.approval_bodies import CreateApproval, DecideApproval
 from agentos_shared.domain.decider import Command, Meta
+from agentos_shared.domain.policy.replay import DECIDED
 from tests.fixtures.given import MOMENT, Given
 from tests.fixtures.projecting import connected, insert
 from tests.fixtures.stack import Postgres
@@ -72,3 +74,9 @@ async def test_all_that_counts_of_a_workspace(policy: "asyncpg.Connection[Any]")
     rows = await policy.fetch(SQL["load"], *asked)
     assert {row["entity_type"] for row in rows} == {"approval"}
     assert len(rows) == 20
+
+
+async def test_decisions_of_a_time(policy: "asyncpg.Connection[Any]") -> None:
+    place = ("ws_1", list(DECIDED), MOMENT, MOMENT, "ffffffff-ffff-ffff-ffff-ffffffffffff", 201)
+    text = await plan(policy, SIMULATION["decisions"], *place)
+    assert re.search(r"using evt_events_type.*\n.*Index Cond:.*recorded_at >=.*ROW", text), text
