@@ -35,13 +35,16 @@ class CreateStep(LeasedBody):
 
 
 class CompleteStep(LeasedBody):
-    """Ends a step with success."""
+    """Ends a step with success, unless the outcome of its last tool call has ended it."""
 
     output: dict[str, Any] | None = None
 
 
 class FailStep(LeasedBody):
-    """Ends a step with failure. ``message`` without ``error`` is kept as ``{message}``."""
+    """Ends a step with failure, unless the outcome of its last tool call has ended it.
+
+    ``message`` without ``error`` is kept as ``{message}``.
+    """
 
     message: Text | None = None
     error: dict[str, Any] | None = None
