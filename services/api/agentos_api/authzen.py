@@ -204,6 +204,7 @@ class AuthZen:
             Evaluation(**{name: getattr(one, name) or shared[name] for name in _MEMBERS}) for one in body.evaluations
         ]
         commands = [_command(question, asked, place) for place, question in enumerate(questions)]
+        asked = asked._replace(size=asked.size // len(commands))
         semantic = body.options.evaluations_semantic
         if semantic == "execute_all":
             answers = [self._told(asked, command, place) for place, command in enumerate(commands)]
