@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentos_shared.domain import principals
@@ -148,7 +148,7 @@ class Bundle:
         return self._judgement
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(requests, facts, judgements)
 def test_every_wish_has_one_answer_that_explains_itself(asked: Request, known: Facts, judged: Judgement) -> None:
     decision = evaluate(asked, known, Bundle(judged))
@@ -160,7 +160,7 @@ def test_every_wish_has_one_answer_that_explains_itself(asked: Request, known: F
     assert (decision.approval_id is not None) == (decision.reason_code == "approval_allows_action")
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(requests, facts, judgements, switches, constraints)
 def test_what_narrows_never_widens(
     asked: Request, known: Facts, judged: Judgement, switch: KillSwitch, constraint: Constraint
@@ -177,7 +177,7 @@ def test_what_narrows_never_widens(
     assert all(STRICTNESS[decision.decision] >= plain for decision in narrowed)
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(requests, facts, judgements, st.lists(approvals, min_size=1, max_size=3))
 def test_approvals_turn_a_question_into_a_yes_and_nothing_else(
     asked: Request, known: Facts, judged: Judgement, more: list[Approval]
@@ -191,7 +191,7 @@ def test_approvals_turn_a_question_into_a_yes_and_nothing_else(
     assert approved.decision in (bare.decision, "allow")
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(requests, facts, judgements)
 def test_nothing_is_allowed_in_quarantine_but_reading(asked: Request, known: Facts, judged: Judgement) -> None:
     held = replace(known, agent=AgentFact("agt_1", BOT.principal_id, True))
@@ -199,7 +199,7 @@ def test_nothing_is_allowed_in_quarantine_but_reading(asked: Request, known: Fac
     assert decision.decision == "deny" or asked.action.endswith(".read")
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(requests, facts, judgements)
 def test_nothing_leaves_a_machine_that_was_stopped(asked: Request, known: Facts, judged: Judgement) -> None:
     stopped = replace(known, kill_switches=(KillSwitch("external_write"),))
