@@ -261,7 +261,8 @@ class LeaseDesk:
 
     async def _release_undelivered(self, run: Mapping[str, Any]) -> None:
         kind = self._commands.service_types["run.release"]
-        caller = Caller(run["workspace_id"], kind.name, kind.name)
+        actor = principals.actor(run["workspace_id"], "service", "engine")
+        caller = Caller(run["workspace_id"], kind.name, kind.name, actor)
         with contextlib.suppress(DomainError):  # its lease runs out then
             await self._commands.execute(kind, caller, {"claim_token": run["claim_token"]}, run["run_id"], 0)
 
