@@ -43,8 +43,8 @@ lock: ## resolve the locks anew
 up: setup ## start everything and print the address (Ctrl-C stops it)
 	@exec $(BIN)/python -m agentos_cli up $(ARGS)
 
-test: setup ## run the tests
-	$(BIN)/python -m pytest -q $(ARGS)
+test: setup ## run the tests, two files at a time
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
 
 check: setup ## formatting, lint, types, who may import whom
 	$(BIN)/ruff format --check .
