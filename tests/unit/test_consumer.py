@@ -224,25 +224,23 @@ async def test_what_passes_is_retried_with_growing_pauses_and_parks_nothing() ->
     await case.consumer.on_hints([Hint(key("a"), 2)])
     assert case.applied("a") == [1, 2]
     assert case.store.state.parked == {}
-    *pauses, rest = case.clock.slept
-    assert pauses == sorted(pauses)
-    assert pauses[0] < 0.06
-    assert max(pauses) <= 2
-    assert rest < 0.001
+    assert case.clock.slept == sorted(case.clock.slept)
+    assert case.clock.slept[0] < 0.06
+    assert max(case.clock.slept) <= 2
 
 
 async def test_after_several_events_more_may_gather_and_a_lone_one_waits_for_nothing() -> None:
-    case = Case(MemoryStore(a=1, b=40, c=4000))
+    case = Case(MemoryStore(a=1, b=40, c=4000), limits=Limits(rest_s=0.25))
     await case.consumer.on_hints([Hint(key("a"), 1)])
     assert case.clock.slept == []
     await case.consumer.on_hints([Hint(key("b"), 40)])
     await case.consumer.on_hints([Hint(key("c"), 4000)])
     short, longest = case.clock.slept
-    assert 0 < short < longest <= Limits().rest_s
+    assert 0 < short < longest <= 0.25
 
 
 async def test_nothing_gathers_while_somebody_waits() -> None:
-    case = Case(MemoryStore(a=40, b=40))
+    case = Case(MemoryStore(a=40, b=40), limits=Limits(rest_s=0.25))
     case.consumer.hurry()
     await case.consumer.on_hints([Hint(key("a"), 40)])
     assert case.clock.slept == []

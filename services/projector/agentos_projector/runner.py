@@ -14,7 +14,7 @@ from agentos_projector.apply import Applier
 from agentos_projector.projections import PROJECTIONS
 from agentos_projector.rebuild import RebuildRunning, rebuild
 from agentos_projector.settings import ProjectorSettings
-from agentos_shared.bus.consumer import Consumer
+from agentos_shared.bus.consumer import Consumer, Limits
 from agentos_shared.contracts import subjects
 from agentos_shared.contracts.positions import Hint, Range, encode_ping
 from agentos_shared.host import metrics, telemetry
@@ -33,6 +33,8 @@ log = structlog.get_logger("agentos.projector")
 NAME: Final = "projector"
 HINT_BATCH: Final = 1000
 MAINTENANCE_S: Final = 5.0
+#: Under load work may gather for so long, unless a reader waits.
+REST_S: Final = 0.25
 #: Every how many turns of maintenance indexes are looked at while nothing is applied.
 INDEX_TURNS: Final = 12
 #: Spans for one batch: enough for whoever looks at single requests, bounded for floods.
@@ -69,6 +71,7 @@ class Projector:
                 clock=self._clock,
                 rng=self._rng,
                 effects=self._apply,
+                limits=Limits(rest_s=REST_S),
             )
             self._add_checks(pool, consumer)
             tasks.spawn("probes", self._serve_probes)

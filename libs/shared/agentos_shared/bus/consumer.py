@@ -101,7 +101,8 @@ class Limits:
         remembered: streams whose position is kept in memory, so that a stale hint costs no query.
         rest_s_per_event: pause after hints, for each further event that they brought. A transaction costs the same for
             one event as for fifty: under load the pause lets the next ones gather, a lone event waits for nothing.
-        rest_s: the longest such pause. Who waits for the effects ends it with :meth:`Consumer.hurry`.
+        rest_s: the longest such pause; 0: none, for effects that somebody always waits for. Where that is not so, who
+            waits after all ends it with :meth:`Consumer.hurry`.
     """
 
     batch_events: int = 5000
@@ -112,7 +113,7 @@ class Limits:
     patience_s: float | None = None
     remembered: int = 100_000
     rest_s_per_event: float = 0.0005
-    rest_s: float = 0.25
+    rest_s: float = 0.0
 
 
 @dataclass(slots=True)
