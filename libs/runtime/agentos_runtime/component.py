@@ -204,7 +204,8 @@ class Component:
                 break
             self._signal(number)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._exited.wait(), patience_s)
+                async with asyncio.timeout(patience_s):
+                    await self._exited.wait()
         await self._end_group()
         self.pid = self.created = None
         if self.state is not State.FATAL:
@@ -286,7 +287,8 @@ class Component:
                 os.killpg(self._process.pid, signal.SIGKILL)
         if self._reading is not None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._reading, 1.0)
+                async with asyncio.timeout(1.0):
+                    await self._reading
             self._reading = None
 
     async def _kill(self) -> None:
@@ -341,8 +343,10 @@ class Component:
         if self.spec.command is None:
             await asyncio.sleep(seconds)
             return False
+        # Not wait_for: before Python 3.12 it swallows a cancellation that comes just as the process exits.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._exited.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._exited.wait()
         return self._exited.is_set()
 
     async def _give_up(self, why: str) -> None:
