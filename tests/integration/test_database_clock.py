@@ -39,7 +39,10 @@ class SteppedPostgres:
 def stepped(tmp_path: Path) -> Iterator[SteppedPostgres]:
     found = [path for pattern in LIBRARIES for path in Path("/").glob(pattern.lstrip("/"))]
     if not found:
-        pytest.skip("needs libfaketime (apt install libfaketime)")
+        pytest.skip(
+            "only libfaketime steps the clock of a single process; it is a package of the system and not of Python "
+            "(apt install libfaketime), which .ci/run installs when it may"
+        )
     data = DataDir(tmp_path / "elsewhere")
     data.create()
     port = data.ports(["postgres"])["postgres"]

@@ -102,10 +102,17 @@ class Worker:
 
         async def main() -> None:
             loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                with suppress(NotImplementedError):  # Windows
-                    loop.add_signal_handler(number, self._on_signal)
-            await self.serve_async()
+
+            def told(*_: object) -> None:
+                loop.call_soon_threadsafe(self._on_signal)
+
+            # Not the loop's own handlers, which not every platform has.
+            before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
+            try:
+                await self.serve_async()
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
 
         asyncio.run(main())
 
