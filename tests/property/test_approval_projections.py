@@ -15,7 +15,7 @@ from agentos_projector.projections import PROJECTIONS
 from agentos_projector.rebuild import rebuild
 from agentos_shared.bus.consumer import Consumer, Limits
 from agentos_shared.domain import approval_decisions as decisions
-from agentos_shared.domain import approvals, grants, principals
+from agentos_shared.domain import approval_life, approvals, grants, principals
 from agentos_shared.domain.approval_bodies import (
     CancelApproval,
     ConsumeApproval,
@@ -122,7 +122,7 @@ def folded(events: Sequence[Event]) -> dict[str, tuple[Approval, list[Event]]]:
     found: dict[str, tuple[Approval | None, list[Event]]] = {}
     for event in events:
         state, own = found.get(event.entity_id, (None, []))
-        found[event.entity_id] = approvals.evolve(state, event), [*own, event]
+        found[event.entity_id] = approval_life.evolve(state, event), [*own, event]
     return {key: (state, own) for key, (state, own) in found.items() if state is not None}
 
 

@@ -19,8 +19,9 @@ from agentos_shared.domain.approval_bodies import (
     ExpireApproval,
     RevokeGrant,
 )
+from agentos_shared.domain.approval_life import due_after
 from agentos_shared.domain.approval_scopes import Wish, covers
-from agentos_shared.domain.approvals import Approval, due_after
+from agentos_shared.domain.approvals import Approval
 from agentos_shared.domain.decider import Command, Meta
 from agentos_shared.domain.envelope import timestamp
 from agentos_shared.domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound

@@ -18,7 +18,7 @@ from agentos_api.append.submission import Answer, Outcome
 from agentos_api.commands import Caller, Commands
 from agentos_api.reads.paging import EARLIEST
 from agentos_shared.domain import principals
-from agentos_shared.domain.approvals import due_after
+from agentos_shared.domain.approval_life import due_after
 from agentos_shared.domain.errors import DomainError
 from agentos_shared.host import metrics
 from agentos_shared.host.lifecycle import CLOCK, RNG, Clock, Rng

@@ -12,7 +12,7 @@ nothing is allowed. ``expires_at`` is the end of what an approval allows. What i
 until it wakes. Only people decide. Time comes with each command as ``loaded``.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final, Literal
@@ -26,7 +26,7 @@ from agentos_shared.domain.approval_bodies import (
 from agentos_shared.domain.approval_scopes import ONCE, Scope, Wish, covers, effective
 from agentos_shared.domain.capabilities import moment
 from agentos_shared.domain.decider import Command, Meta, View, expect_version
-from agentos_shared.domain.envelope import Actor, Event, NewEvent, Stream, Zone, timestamp
+from agentos_shared.domain.envelope import Actor, NewEvent, Stream, Zone, timestamp
 from agentos_shared.domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
 from agentos_shared.domain.rooms import Room
 from agentos_shared.domain.runs import Run
@@ -96,9 +96,9 @@ class Approval:
         """When its time brings something about, by itself."""
         match self.status:
             case "pending":
-                return _first(self.decide_by, self.escalate_at)
+                return first(self.decide_by, self.escalate_at)
             case "held":
-                return _first(self.decide_by, self.wake_at)
+                return first(self.decide_by, self.wake_at)
             case "approved":
                 return self.expires_at
             case _:
@@ -290,94 +290,6 @@ def event_of(approval_id: str, approval: Approval, meta: Meta, event_type: str, 
     )
 
 
-_STATUS_OF: Final[dict[str, Status]] = {"approve": "approved", "deny": "denied", "hold": "held"}
-_ENDS: Final[dict[str, Status]] = {
-    "approval.expired": "expired",
-    "approval.cancelled": "cancelled",
-    "approval.superseded": "superseded",
-    "approval.consumed": "consumed",
-    "approval.lapsed": "lapsed",
-    "grant.revoked": "revoked",
-}
-
-
-def evolve(state: Approval | None, event: Event) -> Approval | None:
-    """Fold one event of an approval."""
-    data = event.data
-    if event.event_type == "approval.requested":
-        return Approval(
-            event.workspace_id,
-            data["action"],
-            data["action_digest"],
-            Actor(event.actor_type, event.actor_id, event.actor_principal_id),
-            event.recorded_at,
-            event.room_id,
-            event.thread_id,
-            event.run_id,
-            event.step_id,
-            event.mission_id,
-            event.zone,
-            event.correlation_id,
-            scope=data["scope"],
-            expires_at=_at(data["expires_at"]),
-            decide_by=_at(data["decide_by"]),
-            clock_from=event.recorded_at,
-            editable=_is_of_request(event, data),
-            escalation=tuple((step["after_s"], step["notify"]) for step in data["escalation"]),
-            escalate_at=_at(data["escalate_at"]),
-        )
-    if state is None:
-        return None
-    if event.event_type in _ENDS:
-        uses = state.uses + (event.event_type == "approval.consumed")
-        return replace(state, status=_ENDS[event.event_type], uses=uses)
-    match event.event_type:
-        case "approval.decided":
-            return replace(
-                state,
-                status=_STATUS_OF[data["decision"]],
-                digest=data["action_digest"],
-                scope=data["scope"],
-                expires_at=_at(data["expires_at"]),
-                decide_by=_at(data["decide_by"]),
-                wake_at=_at(data["wake_at"]),
-                remaining=timedelta(seconds=data["remaining_s"] or 0),
-                escalate_at=None,
-            )
-        case "approval.resumed":
-            end, again = _at(data["decide_by"]), _at(data["escalate_at"])
-            at = event.recorded_at
-            return replace(state, status="pending", decide_by=end, wake_at=None, escalate_at=again, clock_from=at)
-        case "approval.escalated":
-            again, rest = _at(data["escalate_at"]), state.escalation[1:]
-            return replace(state, escalation=rest, escalate_at=again, escalated=data["step"])
-        case "grant.used":
-            return replace(state, uses=data["use"])
-        case _:
-            return state
-
-
-def due_after(event: Event) -> datetime | None:
-    """When time will bring about the next thing by itself, as an event leaves it (``grant.used`` leaves it alone)."""
-    data = event.data
-    ends: tuple[str, ...] = ()
-    if event.event_type in ("approval.requested", "approval.resumed", "approval.escalated"):
-        ends = ("decide_by", "escalate_at")
-    elif event.event_type == "approval.decided":
-        ends = {"approve": ("expires_at",), "hold": ("decide_by", "wake_at")}.get(data["decision"], ())
-    return _first(*(_at(data[end]) for end in ends))
-
-
-def _first(*times: datetime | None) -> datetime | None:
+def first(*times: datetime | None) -> datetime | None:
+    """The earliest of some times, if there is any."""
     return min((at for at in times if at is not None), default=None)
-
-
-def _is_of_request(event: Event, data: Json) -> bool:
-    actor = Actor(event.actor_type, event.actor_id, event.actor_principal_id)
-    place = event.room_id, event.run_id
-    own = action_digest(event.workspace_id, data["action"], actor, *place, data["request"])
-    return bool(own == data["action_digest"])
-
-
-def _at(text: str | None) -> datetime | None:
-    return None if text is None else moment(text)

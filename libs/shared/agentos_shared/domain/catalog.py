@@ -5,6 +5,7 @@ from typing import Any, Final
 from agentos_shared.domain import (
     action_registry,
     agents,
+    approval_life,
     approvals,
     artifacts,
     capabilities,
@@ -52,7 +53,7 @@ AGGREGATES: Final[dict[str, Aggregate[Any]]] = {
     "kill_switch": Aggregate(kill_switches.KillSwitches, kill_switches.evolve),
     "agent": Aggregate(agents.Agent, agents.evolve),
     "engine_evidence": Aggregate(engine_evidence.Evidence, engine_evidence.evolve, kept=False),
-    "approval": Aggregate(approvals.Approval, approvals.evolve),
+    "approval": Aggregate(approvals.Approval, approval_life.evolve),
     "decision": Aggregate(type(None), records.evolve, kept=False),
 }
 
