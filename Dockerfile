@@ -15,11 +15,12 @@ COPY libs/runtime libs/runtime
 COPY libs/sdk libs/sdk
 COPY services/api services/api
 COPY services/engine services/engine
+COPY services/gateway services/gateway
 COPY services/policy services/policy
 COPY services/projector services/projector
 COPY apps/cli apps/cli
 RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels \
-        ./libs/shared ./libs/runtime ./libs/sdk ./services/api ./services/engine ./services/policy ./services/projector ./apps/cli \
+        ./libs/shared ./libs/runtime ./libs/sdk ./services/api ./services/engine ./services/gateway ./services/policy ./services/projector ./apps/cli \
     && pip --python /opt/agentos/bin/python install --no-deps --no-index /wheels/*.whl
 
 FROM ${PYTHON_IMAGE}

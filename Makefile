@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := libs/shared libs/runtime libs/sdk services/api services/engine services/policy services/projector apps/cli
+PACKAGES := libs/shared libs/runtime libs/sdk services/api services/engine services/gateway services/policy services/projector apps/cli
 EDITABLE := $(foreach package,$(PACKAGES),-e ./$(package))
 SOURCES := $(foreach package,$(PACKAGES),$(wildcard $(package)/agentos*)) $(wildcard bench) examples tests conftest.py
 # Passed on: make up ARGS="--port 7800", make test ARGS="-k hub"

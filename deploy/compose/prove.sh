@@ -44,7 +44,7 @@ step "starting"
 compose up --detach --wait --wait-timeout 120 --pull "${PULL:-never}" --quiet-pull
 step "using: room, thread, message, live stream, read side, chain"
 room=$(python3 smoke.py "$url")
-for service in api projector engine policy; do
+for service in api projector engine policy gateway; do
     before=$(started "$service")
     step "kill -9 of everything in $service"
     compose exec -T "$service" sh -c 'kill -9 -1' || true # docker kill would count as a wish that it stays away

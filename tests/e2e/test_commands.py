@@ -195,6 +195,7 @@ def test_servers_that_somebody_else_runs(tmp_path: Path, postgres_server: Postgr
         "AGENTOS_PROJECTOR_POSTGRES_URL": postgres_server.url("agentos_projector", "elsewhere"),
         "AGENTOS_ENGINE_POSTGRES_URL": postgres_server.url("agentos_engine", "elsewhere"),
         "AGENTOS_POLICY_POSTGRES_URL": postgres_server.url("agentos_policy", "elsewhere"),
+        "AGENTOS_GATEWAY_POSTGRES_URL": postgres_server.url("agentos_gateway", "elsewhere"),
     }
     env = {"AGENTOS_POSTGRES_URL": owner, "AGENTOS_NATS_URL": open_nats, **roles}
     prepared = agentos("migrate", env=env)

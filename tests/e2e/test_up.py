@@ -17,7 +17,7 @@ import pytest
 
 from tests.fixtures.stack import CLI, Stack, agentos, running_stack, wait_until
 
-COMPONENTS = {"postgres", "nats", "api", "projector", "engine", "policy"}
+COMPONENTS = {"postgres", "nats", "api", "projector", "engine", "policy", "gateway"}
 
 
 def processes_of(data_dir: Path) -> list[psutil.Process]:
@@ -67,6 +67,7 @@ def test_up_status_and_down_in_a_path_with_spaces(data_dir: Path) -> None:
             assert told["data_dir"] == str(data_dir)
             assert told["postgres_url"].startswith("postgresql://agentos:")
             assert told["nats_url"].startswith("nats://integration:")
+            assert told["gateway_url"].startswith("http://127.0.0.1:")
             plain = agentos("status", "--data-dir", str(data_dir))
             assert plain.returncode == 0
             assert "healthy" in plain.stdout

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from agentos_runtime import prepare
+from agentos_runtime.settings import ROLES
 from agentos_shared.store import migrate
 from agentos_shared.store.migrate import Migration
 from tests.fixtures.stack import Postgres, PostgresServer, execute, server_url
@@ -110,7 +111,7 @@ async def test_an_owner_that_is_no_superuser_can_migrate(postgres_server: Postgr
     await execute(
         admin,
         "create role managed login createrole createdb password 'managed'",
-        "grant agentos_api, agentos_projector, agentos_engine, agentos_policy to managed with admin option",
+        f"grant {", ".join(ROLES)} to managed with admin option",
     )
     url = admin.replace("agentos:" + postgres_server.passwords["agentos"], "managed:managed")
     connection = await prepare.connect(server_url(url, "managed_database"))

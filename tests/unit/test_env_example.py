@@ -7,6 +7,7 @@ from agentos import settings as client_settings
 from agentos_api.settings import ApiSettings
 from agentos_engine.settings import EngineSettings
 from agentos_engine.worker.settings import WorkerSettings
+from agentos_gateway.settings import GatewaySettings
 from agentos_policy.settings import PolicySettings
 from agentos_projector.settings import ProjectorSettings
 from agentos_runtime import settings as runtime_settings
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_every_setting_is_documented() -> None:
     documented = set(re.findall(r"^((?:AGENTOS|POLICY)_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
-    kinds = (ApiSettings, EngineSettings, PolicySettings, ProjectorSettings, WorkerSettings)
+    kinds = (ApiSettings, EngineSettings, GatewaySettings, PolicySettings, ProjectorSettings, WorkerSettings)
     of_services = {
         field.validation_alias or f"AGENTOS_{name.upper()}"
         for kind in kinds

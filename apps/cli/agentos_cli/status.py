@@ -26,7 +26,7 @@ def status(data_dir: Path | None, as_json: bool) -> int:
     data = DataDir(runtime_settings.load(data_dir).data_dir)
     found = read_status(data)
     if as_json:
-        urls = dict.fromkeys(("url", "postgres_url", "nats_url"))
+        urls = dict.fromkeys(("url", "postgres_url", "nats_url", "gateway_url"))
         stopped: dict[str, Any] = {"phase": "stopped", "components": {}, **urls, "data_dir": str(data.root)}
         typer.echo(json.dumps(found or stopped, indent=1))
     elif found is None:

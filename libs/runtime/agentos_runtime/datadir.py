@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -86,8 +86,10 @@ class DataDir:
         if not self.local_token.exists():
             write_private(self.local_token, secrets.token_hex(32) + "\n")
 
-    def ports(self, names: Iterable[str], host: str = "127.0.0.1") -> dict[str, int]:
-        """A free port for each name: the one of the last start where it is still free."""
+    def ports(
+        self, names: Iterable[str], host: str = "127.0.0.1", first: Mapping[str, int] | None = None
+    ) -> dict[str, int]:
+        """A free port for each name: the one of the last start where it is still free, at first that of ``first``."""
         path = self.root / "ports.json"
         before: dict[str, int] = read_json(path)
         held: list[socket.socket] = []  # all are held until all are chosen, so that no two are the same
@@ -95,7 +97,7 @@ class DataDir:
         try:
             for name in names:
                 try:
-                    listener = bind(host, int(before.get(name, 0)))
+                    listener = bind(host, int(before.get(name, (first or {}).get(name, 0))))
                 except OSError:
                     listener = bind(host, 0)
                 held.append(listener)

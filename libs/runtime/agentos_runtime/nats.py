@@ -11,7 +11,9 @@ from agentos_runtime.datadir import write_private
 from agentos_shared.contracts.subjects import (
     EVENTS_STREAM,
     EVENTS_SUBJECTS,
+    PING_OUTBOX,
     PING_RUNS,
+    POLICY_EVALUATE,
     PROJECTOR_DURABLE,
     claims_of,
 )
@@ -22,6 +24,7 @@ API: Final = "api"
 PROJECTOR: Final = "projector"
 ENGINE: Final = "engine"
 POLICY: Final = "policy"
+GATEWAY: Final = "gateway"
 INTEGRATION: Final = "integration"
 
 _STREAM: Final = f"$JS.API.STREAM.{{}}.{EVENTS_STREAM}"
@@ -95,6 +98,11 @@ USERS: Final[Mapping[str, Permissions]] = {
     POLICY: Permissions(
         publish=("agentos.svc.policy.>",),
         subscribe=("agentos.rpc.policy.>",),
+    ),
+    # It answers, has its requests decided, and hears what happens in workspaces' own streams and to approvals.
+    GATEWAY: Permissions(
+        publish=("agentos.svc.gateway.>", POLICY_EVALUATE),
+        subscribe=("agentos.rpc.gateway.>", PING_OUTBOX),
     ),
     # Reads whatever it likes, but cannot touch the consumers that the services depend on.
     INTEGRATION: Permissions(

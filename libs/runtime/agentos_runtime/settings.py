@@ -14,12 +14,14 @@ from agentos_runtime.errors import UsageError
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 7717
+DEFAULT_GATEWAY_PORT: Final = 7718
 API_ROLE: Final = "agentos_api"
 PROJECTOR_ROLE: Final = "agentos_projector"
 ENGINE_ROLE: Final = "agentos_engine"
 POLICY_ROLE: Final = "agentos_policy"
+GATEWAY_ROLE: Final = "agentos_gateway"
 #: Those that services log in with.
-ROLES: Final = (API_ROLE, PROJECTOR_ROLE, ENGINE_ROLE, POLICY_ROLE)
+ROLES: Final = (API_ROLE, PROJECTOR_ROLE, ENGINE_ROLE, POLICY_ROLE, GATEWAY_ROLE)
 POSTGRES_SCHEMES: Final = ("postgresql", "postgres")
 NATS_SCHEMES: Final = ("nats", "tls")
 
@@ -30,6 +32,7 @@ class Settings:
 
     Attributes:
         port: of the API; 0 takes a free one.
+        gateway_port: of the forward proxy; None takes 7718 where it is free and the API has its default port, else any.
         postgres_url: owner's URL of a server that is run elsewhere; None runs the embedded one.
         nats_url: the same for NATS; every service then uses it as it is.
         role_urls: role -> URL, for an external server whose roles somebody else made.
@@ -43,6 +46,7 @@ class Settings:
     data_dir: Path
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
+    gateway_port: int | None = None
     postgres_url: str | None = None
     nats_url: str | None = None
     role_urls: Mapping[str, str] = field(default_factory=dict)
@@ -91,6 +95,7 @@ def load(data_dir: Path | None = None, port: int | None = None) -> Settings:
             (PROJECTOR_ROLE, "AGENTOS_PROJECTOR_POSTGRES_URL"),
             (ENGINE_ROLE, "AGENTOS_ENGINE_POSTGRES_URL"),
             (POLICY_ROLE, "AGENTOS_POLICY_POSTGRES_URL"),
+            (GATEWAY_ROLE, "AGENTOS_GATEWAY_POSTGRES_URL"),
         )
         if (given := postgres_url(name, role))
     }
@@ -98,6 +103,7 @@ def load(data_dir: Path | None = None, port: int | None = None) -> Settings:
         data_dir=(data_dir or default_data_dir(environ)).expanduser().absolute(),
         host=environ.get("AGENTOS_HOST") or DEFAULT_HOST,
         port=port if port is not None else int(number("AGENTOS_PORT", DEFAULT_PORT, 0, 65535)),
+        gateway_port=int(number("AGENTOS_GATEWAY_PORT", 0, 0, 65535)) or None,
         postgres_url=postgres_url("AGENTOS_POSTGRES_URL", "owner"),
         nats_url=url("AGENTOS_NATS_URL", NATS_SCHEMES, "nats://user:password@127.0.0.1:4222"),
         role_urls=role_urls,

@@ -13,7 +13,17 @@ from urllib.parse import urlsplit
 from agentos_runtime import nats, postgres, prepare, probe, processes
 from agentos_runtime.component import Spec
 from agentos_runtime.datadir import DataDir
-from agentos_runtime.settings import API_ROLE, ENGINE_ROLE, POLICY_ROLE, PROJECTOR_ROLE, ROLES, Settings
+from agentos_runtime.settings import (
+    API_ROLE,
+    DEFAULT_GATEWAY_PORT,
+    DEFAULT_PORT,
+    ENGINE_ROLE,
+    GATEWAY_ROLE,
+    POLICY_ROLE,
+    PROJECTOR_ROLE,
+    ROLES,
+    Settings,
+)
 
 LOOPBACK: Final = "127.0.0.1"
 #: How long a server that somebody else runs is waited for at first.
@@ -22,11 +32,12 @@ EXTERNAL_TIMEOUT_S: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the stack is reached. The last two hold passwords."""
+    """Where the stack is reached. Those of Postgres and NATS hold passwords."""
 
     url: str
     postgres_url: str
     nats_url: str
+    gateway_url: str
 
 
 @dataclass(slots=True)
@@ -39,7 +50,7 @@ class Plan:
 
     async def may_start(self, name: str) -> None:
         """Services wait for the first schema, and start beside Postgres once it is there."""
-        if name in ("api", "projector", "engine", "policy"):
+        if name in ("api", "projector", "engine", "policy", "gateway"):
             await self.schema_ready.wait()
 
 
@@ -51,9 +62,12 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
     """
     passwords = data.passwords([postgres.OWNER, *ROLES, *(f"nats_{user}" for user in nats.USERS)])
     data.make_local_token()
-    health = [f"{service}_health" for service in ("projector", "engine", "policy")]
-    ports = data.ports(["postgres", "nats", *health, *([] if settings.port else ["api"])])
+    health = [f"{service}_health" for service in ("projector", "engine", "policy", "gateway")]
+    free = ["postgres", "nats", *health]
+    free += [name for name, given in (("api", settings.port), ("gateway", settings.gateway_port)) if not given]
+    ports = data.ports(free, first={"gateway": DEFAULT_GATEWAY_PORT} if settings.port == DEFAULT_PORT else None)
     api_port = settings.port or ports["api"]
+    gateway_port = settings.gateway_port or ports["gateway"]
     owner_url = settings.postgres_url or postgres.url(passwords[postgres.OWNER], ports["postgres"])
     nats_urls = {
         user: settings.nats_url or nats.url(user, passwords[f"nats_{user}"], ports["nats"]) for user in nats.USERS
@@ -63,6 +77,7 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
         url=f"http://{_bracketed(settings.host)}:{api_port}",
         postgres_url=owner_url,
         nats_url=nats_urls[nats.INTEGRATION],
+        gateway_url=f"http://{LOOPBACK}:{gateway_port}",
     )
     made = Plan(addresses, [])
     if settings.postgres_url is None and prepare.is_current(data):
@@ -126,6 +141,20 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
                 "AGENTOS_POLICY_DIR": str(data.root / "policies"),
                 "AGENTOS_HEALTH_HOST": LOOPBACK,
                 "AGENTOS_HEALTH_PORT": str(ports["policy_health"]),
+            },
+        ),
+        service_spec(
+            "gateway",
+            partial(probe.http, LOOPBACK, ports["gateway_health"]),
+            common
+            | {
+                "AGENTOS_POSTGRES_URL": roles.url(GATEWAY_ROLE),
+                "AGENTOS_NATS_URL": nats_urls[nats.GATEWAY],
+                "AGENTOS_GATEWAY_HOST": LOOPBACK,
+                "AGENTOS_GATEWAY_PORT": str(gateway_port),
+                "AGENTOS_BLOB_DIR": str(data.blobs),
+                "AGENTOS_HEALTH_HOST": LOOPBACK,
+                "AGENTOS_HEALTH_PORT": str(ports["gateway_health"]),
             },
         ),
     ]

@@ -24,7 +24,7 @@ from agentos_runtime.settings import Settings
 
 DISK_EVERY_S: Final = 10.0
 #: What stops first: nobody may be left without what it needs to finish.
-STOP_ORDER: Final = (("api", "projector", "engine", "policy"), ("nats",), ("postgres",))
+STOP_ORDER: Final = (("api", "projector", "engine", "policy", "gateway"), ("nats",), ("postgres",))
 
 
 @dataclass(slots=True)
@@ -193,6 +193,7 @@ class Supervisor:
             "url": self.addresses.url,
             "postgres_url": self.addresses.postgres_url,
             "nats_url": self.addresses.nats_url,
+            "gateway_url": self.addresses.gateway_url,
             "data_dir": str(self.settings.data_dir),
             "pid": os.getpid(),
             "created": psutil.Process().create_time(),

@@ -236,7 +236,7 @@ def _health(pool: "asyncpg.Pool[asyncpg.Record]", nats: Client) -> Health:
     health = Health("api")
     health.add("postgres", lambda: pool.fetchval("select 1"))
     health.add("nats", nats_answers)
-    for service in ("projector", "engine", "policy"):
+    for service in ("projector", "engine", "policy", "gateway"):
         health.add(service, partial(answers, service), timeout_s=1.5)
     return health
 

@@ -34,6 +34,9 @@ POLICY_QUEUE: Final = "policy"
 POLICY_EVALUATE: Final = "agentos.rpc.policy.evaluate"
 POLICY_SIMULATE: Final = "agentos.rpc.policy.simulate"
 
+GATEWAY_QUEUE: Final = "gateway"
+GATEWAY_REQUEST: Final = "agentos.rpc.gateway.request"
+
 #: Core-NATS hints between processes; losing one costs a fallback poll, never an event.
 PING_OUTBOX: Final = "agentos.ping.outbox"
 PING_PROJECTED: Final = "agentos.ping.projected"

@@ -2,6 +2,8 @@
 -- Schemas proj and eng hold the projections and the leases, which projector and engine make and rebuild by themselves.
 CREATE SCHEMA eng;
 
+CREATE SCHEMA gw;
+
 CREATE SCHEMA proj;
 
 CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
@@ -68,6 +70,13 @@ CREATE VIEW eng.eng_leases_public AS
     NULL::timestamp with time zone AS lease_expires_at,
     NULL::timestamp with time zone AS lease_heartbeat_at
   WHERE false;
+
+CREATE TABLE gw.gw_sends (
+    egress_request_id text NOT NULL,
+    workspace_id text NOT NULL,
+    holder bigint NOT NULL,
+    begun_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
 
 CREATE TABLE public.evt_checkpoints (
     consumer text NOT NULL,
@@ -161,6 +170,9 @@ CREATE TABLE public.evt_stream_heads (
 )
 WITH (fillfactor='50');
 
+ALTER TABLE ONLY gw.gw_sends
+    ADD CONSTRAINT gw_sends_pkey PRIMARY KEY (egress_request_id);
+
 ALTER TABLE ONLY public.evt_checkpoints
     ADD CONSTRAINT evt_checkpoints_pkey PRIMARY KEY (consumer, stream_type, stream_id);
 
@@ -217,14 +229,19 @@ ALTER TABLE public.evt_events ENABLE ALWAYS TRIGGER evt_events_no_truncate;
 
 GRANT USAGE ON SCHEMA eng TO agentos_api;
 
+GRANT USAGE ON SCHEMA gw TO agentos_gateway;
+
 GRANT USAGE ON SCHEMA proj TO agentos_api;
 
 GRANT USAGE ON SCHEMA public TO agentos_api;
 GRANT USAGE ON SCHEMA public TO agentos_projector;
 GRANT USAGE ON SCHEMA public TO agentos_engine;
 GRANT USAGE ON SCHEMA public TO agentos_policy;
+GRANT USAGE ON SCHEMA public TO agentos_gateway;
 
 GRANT SELECT ON TABLE eng.eng_leases_public TO agentos_api;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE gw.gw_sends TO agentos_gateway;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.evt_checkpoints TO agentos_api;
 
@@ -232,6 +249,7 @@ GRANT SELECT,INSERT ON TABLE public.evt_events TO agentos_api;
 GRANT SELECT ON TABLE public.evt_events TO agentos_projector;
 GRANT SELECT ON TABLE public.evt_events TO agentos_engine;
 GRANT SELECT ON TABLE public.evt_events TO agentos_policy;
+GRANT SELECT ON TABLE public.evt_events TO agentos_gateway;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.evt_keys TO agentos_api;
 
@@ -239,6 +257,7 @@ GRANT SELECT ON TABLE public.evt_migrations TO agentos_api;
 GRANT SELECT ON TABLE public.evt_migrations TO agentos_projector;
 GRANT SELECT ON TABLE public.evt_migrations TO agentos_engine;
 GRANT SELECT ON TABLE public.evt_migrations TO agentos_policy;
+GRANT SELECT ON TABLE public.evt_migrations TO agentos_gateway;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.evt_outbox TO agentos_api;
 
@@ -246,5 +265,8 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.evt_stream_heads TO agentos_api;
 GRANT SELECT ON TABLE public.evt_stream_heads TO agentos_projector;
 GRANT SELECT ON TABLE public.evt_stream_heads TO agentos_engine;
 GRANT SELECT ON TABLE public.evt_stream_heads TO agentos_policy;
+GRANT SELECT ON TABLE public.evt_stream_heads TO agentos_gateway;
+
+ALTER DEFAULT PRIVILEGES FOR ROLE agentos IN SCHEMA gw GRANT SELECT,INSERT,DELETE,UPDATE ON TABLES TO agentos_gateway;
 
 ALTER DEFAULT PRIVILEGES FOR ROLE agentos_projector IN SCHEMA proj GRANT SELECT ON TABLES TO agentos_api;

@@ -1,0 +1,5 @@
+"""``python -m agentos_gateway``."""
+
+from agentos_gateway.main import main
+
+main()
