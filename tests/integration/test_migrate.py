@@ -111,7 +111,7 @@ async def test_an_owner_that_is_no_superuser_can_migrate(postgres_server: Postgr
     await execute(
         admin,
         "create role managed login createrole createdb password 'managed'",
-        f"grant {", ".join(ROLES)} to managed with admin option",
+        f"grant {', '.join(ROLES)} to managed with admin option",
     )
     url = admin.replace("agentos:" + postgres_server.passwords["agentos"], "managed:managed")
     connection = await prepare.connect(server_url(url, "managed_database"))
