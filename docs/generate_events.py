@@ -362,6 +362,10 @@ class _History:
         self.events: list[Event] = []
         self.told: dict[str, tuple[Event, CommandType | None]] = {}
 
+    @property
+    def now(self) -> datetime:
+        return MOMENT
+
     def get(self, kind: type[Any], entity_id: str) -> Any:
         state = self.entries.get(entity_id, ABSENT).state
         return state if isinstance(state, kind) else None

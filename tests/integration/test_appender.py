@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
 import orjson
@@ -13,10 +13,12 @@ import pytest
 from agentos_api.append.appender import Appender, Committed
 from agentos_api.append.store import PostgresStore
 from agentos_api.append.submission import Answer, Outcome, Part, RequestKey, Submission
-from agentos_shared.domain import ids, messages, principals, rooms, threads
+from agentos_shared.domain import ids, kill_switches, messages, principals, rooms, threads
 from agentos_shared.domain.decider import Command, Decide, Meta, View
 from agentos_shared.domain.envelope import Event, NewEvent, Stream
 from agentos_shared.domain.errors import Conflict, DomainError, TooLarge, TryLater
+from agentos_shared.domain.kill_switches import KillSwitches, SetKillSwitch, switches_id
+from agentos_shared.host.lifecycle import CLOCK
 from agentos_shared.store.audit import verify_store
 from agentos_shared.store.reader import read_stream
 from tests.fixtures.stack import Postgres
@@ -340,6 +342,94 @@ async def test_the_database_refuses_to_change_events(postgres: Postgres, stateme
         await place(appender)
     with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
         await execute(postgres, statement)
+
+
+SWITCHES = switches_id("ws_1")
+HOME = Stream("workspace", "ws_1")
+
+
+def unless_stopped(command: Command[Any], view: View) -> Sequence[NewEvent]:
+    switches = view.get(KillSwitches, SWITCHES)
+    if switches is not None and switches.engaged:
+        raise Conflict("kill_switch_active", "It is stopped.")
+    return messages.create(command, view)
+
+
+def act(room_id: str, thread_id: str) -> Part:
+    return say(room_id, thread_id, decide=unless_stopped)._replace(leans=((HOME, SWITCHES),))
+
+
+def switch(action: Literal["engage", "release"]) -> Part:
+    command = Command(SetKillSwitch(action=action, reason="trial"), META, SWITCHES, loaded=False)
+    return Part(command, kill_switches.change, HOME, (SWITCHES,))
+
+
+async def test_what_leans_on_another_stream_is_decided_anew_when_that_has_moved(postgres: Postgres) -> None:
+    """Two processes: what one remembers of the workspace the other has changed, once the stream begins and later."""
+    async with running(postgres) as one, running(postgres) as other:
+        room, thread = await place(one)
+        for _ in range(2):
+            assert len((await told(one.submit(submission(act(room, thread)))))[0]) == 1
+            await told(other.submit(submission(switch("engage"))))
+            assert await told(one.submit(submission(act(room, thread)))) == ["kill_switch_active"]
+            await told(other.submit(submission(switch("release"))))
+    await check(postgres)
+
+
+async def test_a_stop_waits_for_the_act_that_was_before_it(postgres: Postgres) -> None:
+    """An act holds the heads that it leans on until it is committed, the one of a stream without events as well."""
+    async with running(postgres) as one, running(postgres) as other:
+        room, thread = await place(one)
+        await told(one.submit(submission(act(room, thread))))
+        connection = await asyncpg.connect(postgres.owner_url)
+        watching = await asyncpg.connect(postgres.owner_url)
+        try:
+            # Another's event at the act's place, not committed: the act waits for it, and holds what it leans on.
+            in_the_way = connection.transaction()
+            await in_the_way.start()
+            await connection.execute(IN_THE_WAY, room)
+            acting = asyncio.ensure_future(one.submit(submission(act(room, thread))))
+            await waits(watching, 1)
+            stopping = asyncio.ensure_future(other.submit(submission(switch("engage"))))
+            await waits(watching, 2)
+            await in_the_way.rollback()
+            await asyncio.wait_for(asyncio.gather(acting, stopping), 20)
+            order = await connection.fetch(
+                "select event_type from evt_outbox, unnest(event_ids) as e (event_id) join evt_events using (event_id)"
+                " order by position desc limit 2"
+            )
+        finally:
+            await watching.close()
+            await connection.close()
+    assert [row["event_type"] for row in order] == ["kill_switch.engaged", "message.created"]
+    await check(postgres)
+
+
+IN_THE_WAY = """
+insert into evt_events (
+    event_id, event_type, event_version, occurred_at, recorded_at, workspace_id, actor_type, actor_id,
+    actor_principal_id, zone, stream_type, stream_id, stream_seq, entity_type, entity_id, entity_version,
+    correlation_id, event_hash, content, data_digest
+)
+select
+    gen_random_uuid(), event_type, event_version, occurred_at, recorded_at, workspace_id, actor_type, actor_id,
+    actor_principal_id, zone, stream_type, stream_id, stream_seq + 1, entity_type, entity_id, entity_version + 1,
+    correlation_id, event_hash, content, data_digest
+from evt_events where stream_id = $1 order by stream_seq desc limit 1
+"""
+
+
+async def waits(connection: "asyncpg.Connection[asyncpg.Record]", sessions: int) -> None:
+    """Until so many appenders wait for a lock."""
+    async with asyncio.timeout(20):
+        while (
+            await connection.fetchval(
+                "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+                " and application_name = 'agentos-api appender' and datname = current_database()"
+            )
+            < sessions
+        ):
+            await CLOCK.sleep(0.01)
 
 
 async def cut(postgres: Postgres) -> None:

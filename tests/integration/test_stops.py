@@ -119,3 +119,67 @@ def test_taking_back_an_ancestor_leaves_no_gap(client: httpx.Client) -> None:
         wish = {"action": "note.write", "actor_id": "eve", "principal_id": eve, "capability_token_id": child}
         answered, told = during(client, wish, partial(post, client, "/v1/capabilities/revoke", token_id=root))
         no_more_after(answered, told, "capability_token_revoked")
+
+
+TOOL = {"tool_name": "shell", "input": {"command": "ls"}}
+
+
+def calls_until_stopped(client: httpx.Client, wish: dict[str, Any], stop: Callable[[], object], by: str) -> None:
+    """Many call tools while somebody stops them: of what is on record nothing was done after the stop was."""
+    room = post(client, "/v1/rooms", title="Ops")["room_id"]
+    run = post(client, "/v1/runs", room_id=room)["run_id"]
+    post(client, f"/v1/runs/{run}/start")
+    step = post(client, f"/v1/runs/{run}/steps", kind="work")["step_id"]
+    halted, started = Event(), Event()
+
+    def calling() -> list[str]:
+        told = []
+        while not halted.is_set():
+            answer = post(client, f"/v1/steps/{step}/toolcalls", **TOOL, **wish)
+            told.append(answer.get("reason_code") or "done")
+            started.set()
+        return told
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        running = [pool.submit(calling) for _ in range(CLIENTS)]
+        assert started.wait(10)
+        stop()
+        after = post(client, f"/v1/steps/{step}/toolcalls", **TOOL, **wish)
+        halted.set()
+        told = {one for each in running for one in each.result()}
+    assert after["reason_code"] == by
+    assert "done" in told
+    assert told <= {"done", by}
+    own = {"stream_type": "workspace", "stream_id": client.headers["x-workspace-id"]}
+    events = client.get("/v1/events", params=own).json()["events"]
+    stops = ("kill_switch.engaged", "agent.quarantined", "agent.capability.revoked")
+    at = max(one["recorded_at"] for one in events if one["event_type"] in stops)
+    acts = client.get("/v1/events", params={"stream_type": "room", "stream_id": room, "event_type": "tool.invoked"})
+    # One process records one after the other; what has the same millisecond may have come before.
+    assert [one["recorded_at"] for one in acts.json()["events"] if one["recorded_at"] > at] == []
+
+
+@pytest.mark.parametrize("scope", ["workspace", "tool"])
+def test_no_tool_is_called_after_a_switch_was_engaged(client: httpx.Client, scope: str) -> None:
+    switch = {"scope": scope, "target": "shell"} if scope == "tool" else {"scope": scope}
+    engage = partial(post, client, "/v1/policy/kill-switch", action="engage", **switch)
+    calls_until_stopped(client, {}, engage, "kill_switch_active")
+
+
+def test_no_tool_is_called_after_the_agent_was_put_into_quarantine(client: httpx.Client) -> None:
+    made = post(client, "/v1/agents", display_name="Watcher")
+    wish = {"actor_type": "agent", "actor_id": made["agent_id"], "principal_id": made["principal_id"]}
+    quarantine = partial(post, client, f"/v1/agents/{made['agent_id']}/quarantine")
+    calls_until_stopped(client, wish, quarantine, "agent_quarantined")
+
+
+def test_no_tool_is_called_by_a_capability_after_it_was_taken_back(client: httpx.Client) -> None:
+    ada, bob = (
+        post(client, "/v1/principals/legacy/ensure", actor_type="user", actor_id=name)["principal"]["principal_id"]
+        for name in ("ada", "bob")
+    )
+    given = {"issued_to_principal_id": bob, "granted_by_principal_id": ada, "scopes": {"tools": ["*"]}}
+    token = post(client, "/v1/capabilities/grant", **given)["token_id"]
+    wish = {"actor_id": "bob", "principal_id": bob, "capability_token_id": token}
+    revoke = partial(post, client, "/v1/capabilities/revoke", token_id=token)
+    calls_until_stopped(client, wish, revoke, "capability_token_revoked")

@@ -18,10 +18,11 @@ from agentos_api.append.appender import Appender
 from agentos_api.append.draft import Draft
 from agentos_api.append.store import Known, Stale, Unavailable
 from agentos_api.append.submission import Answer, Outcome, Part, RequestKey, Submission
-from agentos_shared.domain import ids, messages, principals, rooms, threads
-from agentos_shared.domain.decider import Command, Meta
-from agentos_shared.domain.envelope import Event, Stream, event_hash, hashed_bytes
-from agentos_shared.domain.errors import DomainError, TryLater
+from agentos_shared.domain import ids, kill_switches, messages, principals, rooms, threads
+from agentos_shared.domain.decider import Command, Meta, View
+from agentos_shared.domain.envelope import Event, NewEvent, Stream, event_hash, hashed_bytes
+from agentos_shared.domain.errors import Conflict, DomainError, TryLater
+from agentos_shared.domain.kill_switches import KillSwitches, SetKillSwitch, switches_id
 from agentos_shared.host.lifecycle import SystemClock
 from agentos_shared.store.reader import Head
 
@@ -42,6 +43,8 @@ class Memory:
 
     def write(self, draft: Draft) -> int | None:
         if any(self.heads.get(stream, Head(0, None)) != before for stream, before in draft.before.items()):
+            raise Stale
+        if any(self.heads.get(stream, Head(0, None)) != head for stream, head in draft.stood().items()):
             raise Stale
         if any(key.identity in self.keys for key, _, _ in draft.keys):
             raise Stale
@@ -202,3 +205,75 @@ wishes_of_two_writers = st.lists(
 )
 def test_what_is_acknowledged_is_there_once_in_order(wishes: list[Wish], mishaps: list[Mishap]) -> None:
     asyncio.run(play(wishes, mishaps))
+
+
+HOME = Stream("workspace", "ws_1")
+SWITCHES = switches_id("ws_1")
+
+
+def unless_stopped(command: Command[messages.CreateMessage], view: View) -> Sequence[NewEvent]:
+    """An act that no engaged switch allows."""
+    switches = view.get(KillSwitches, SWITCHES)
+    if switches is not None and switches.engaged:
+        raise Conflict("kill_switch_active", "It is stopped.")
+    return messages.create(command, view)
+
+
+def act(room: str) -> Submission:
+    thread = f"th_{room}"
+    command = Command(messages.CreateMessage(content_md="act"), META, ids.new_id(ids.MESSAGE), thread, room)
+    part = Part(command, unless_stopped, Stream("room", room), (thread, room), leans=((HOME, SWITCHES),))
+    return Submission([part], render)
+
+
+def switch(action: Literal["engage", "release"]) -> Submission:
+    command = Command(SetKillSwitch(action=action, reason="trial"), META, SWITCHES, loaded=False)
+    return Submission([Part(command, kill_switches.change, HOME, (SWITCHES,))], _told)
+
+
+def _told(outcomes: Sequence[Outcome]) -> Answer:
+    return Answer(409 if isinstance(outcomes[0], DomainError) else 201, b"[]")
+
+
+async def stop_and_go(wishes: list[tuple[int, str, int]], mishaps: list[Mishap]) -> None:
+    memory = Memory()
+    writers = [Appender(MemoryStore(memory), clock=SystemClock()) for _ in range(2)]
+    tasks = [asyncio.create_task(writer.run()) for writer in writers]
+    for room in ROOMS:
+        for submission in opening(room):
+            await writers[0].submit(submission)
+    memory.mishaps = list(mishaps)
+    wanted = {"engage": switch("engage"), "release": switch("release")}
+
+    async def send(writer: int, what: str, turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)  # noqa: TID251 - spreads the wishes over the batches
+        try:
+            await writers[writer].submit(wanted.get(what) or act(what))
+        except TryLater:
+            return
+
+    await asyncio.wait_for(asyncio.gather(*(send(*wish) for wish in wishes)), 30)
+    for writer in writers:
+        await writer.stop()
+    await asyncio.gather(*tasks)
+    stopped = False
+    for event in memory.events:  # in the order of their commits
+        if event.entity_type == "kill_switch":
+            stopped = event.event_type == "kill_switch.engaged"
+        assert not (stopped and event.event_type == "message.created"), "nothing is done while a switch is engaged"
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    wishes=st.lists(
+        st.tuples(st.integers(0, 1), st.sampled_from([*ROOMS, *ROOMS, "engage", "release"]), st.integers(0, 12)),
+        min_size=1,
+        max_size=40,
+    ),
+    mishaps=st.lists(st.sampled_from(["none", "none", "none", "away before", "away after"]), max_size=12),
+)
+def test_what_leans_on_another_stream_holds_when_it_is_committed(
+    wishes: list[tuple[int, str, int]], mishaps: list[Mishap]
+) -> None:
+    asyncio.run(stop_and_go(wishes, mishaps))

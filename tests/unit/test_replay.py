@@ -36,7 +36,7 @@ def decided(facts: Facts = KNOWN, *, captured: bool = True, **members: Any) -> E
         EvaluatePolicy(action=request.action),
         Meta("ws_1", ADA, "c-1"),  # somebody else than whom it is about
         "dec_1",
-        loaded=Gated(request, evaluate(request, facts), at=MOMENT, basis=known),
+        loaded=Gated(request, evaluate(request, facts), basis=known),
     )
     return Given((records.evaluate, command)).events[0]
 

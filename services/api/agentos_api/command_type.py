@@ -72,7 +72,8 @@ class CommandType:
         gate: the wish that the gate decides on first, from the command and the place; its decision is
             ``command.loaded``. What it does not allow is answered 200, with the decision in place of the entity's id.
         by_person: whether only people may, so that in open mode it may take proof of being one.
-        acts: whether it does what the gate allows, so that the approval which allows it is used.
+        acts: whether it does something, or uses an approval for it: what stops acts and what allows this one stand when
+            its events are committed, of whatever stream. An approval that the gate allows it by is used with them.
         extra: further members of the answer.
         kept: the answer as an idempotency key keeps it, where it tells a secret.
         status: of the answer, where something was appended; a creation that finds its fact on record answers 200.

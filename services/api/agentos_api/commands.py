@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, Literal, NamedTuple
 
 import asyncpg
@@ -29,10 +30,14 @@ from agentos_shared.domain.decider import Command, CommandBody, Decide, LeasedBo
 from agentos_shared.domain.engine_checks import VerifiedEngine
 from agentos_shared.domain.envelope import Actor, ActorType, Stream
 from agentos_shared.domain.errors import DomainError, Forbidden, Invalid, NotFound
+from agentos_shared.domain.kill_switches import switches_id
 from agentos_shared.domain.policy.facts import Request
 from agentos_shared.domain.policy.records import Gated
+from agentos_shared.domain.policy.standing import Outdated
 
 MAX_BULK: Final = 500
+#: How often the gate is asked about one act whose allow was overtaken before it was appended.
+MAX_ASKED: Final = 3
 #: Whether there is an approval with a digest.
 ASKED: Final = "select exists (select from proj_approvals where workspace_id = $1 and action_digest = $2)"
 _UUID_OR_ULID = re.compile(
@@ -106,8 +111,14 @@ class Commands:
         """
 
         async def run() -> Answer:
-            part = await self._prepare(kind, caller, body, parent_id, alone=True)
-            return await self._submit([part], caller, key, size, lambda told: _render(kind, part, told[0], caller))
+            answer = Answer(503, b"{}")
+            for _ in range(MAX_ASKED):
+                outcomes: list[Outcome] = []
+                part = await self._prepare(kind, caller, body, parent_id, alone=True)
+                answer = await self._submit([part], caller, key, size, partial(_tell, kind, part, caller, outcomes))
+                if not (outcomes and isinstance(outcomes[-1], Outdated)):
+                    break
+            return answer
 
         self._require_space()
         key = self._key(caller, body)
@@ -296,11 +307,11 @@ class Commands:
         loaded = None if kind.load is None else await kind.load(self._reader, location, body)
         command = await self._gated(kind, Command(body, meta, entity_id, parent_id, room_id, loaded), location)
         await self._spend(kind, command, caller, alone)
-        command, used = await self._used(kind, command, caller, location)
         scan = loaded.scan if isinstance(loaded, Kept) else None
         learned = command.loaded.learned_ids if isinstance(command.loaded, Gated) else ()
-        decide, reads = _watched(kind, meta, (*reads, *used, *learned))
-        return Part(command, decide, location.stream, reads, False, kind.extra, scan)
+        decide, reads = _watched(kind, meta, (*reads, *learned))
+        part = Part(command, decide, location.stream, reads, False, kind.extra, scan)
+        return await self._leaning(part) if kind.acts else part
 
     async def _gated(self, kind: CommandType, command: Command[Any], location: Location) -> Command[Any]:
         """The command with what the gate says of it, where it must pass through."""
@@ -322,35 +333,28 @@ class Commands:
             return False
         return asked
 
-    async def _used(
-        self, kind: CommandType, command: Command[Any], caller: Caller, location: Location
-    ) -> tuple[Command[Any], tuple[str, ...]]:
-        """See that the approval which allows an act is used: in the act's own append, which then reads it, or before
-        the act where it is of another stream. Better used in vain than used twice.
-
-        Raises:
-            Conflict: it was used up or revoked since the gate looked at it.
-        """
-        gated = command.loaded
-        approval_id = gated.decision.approval_id if kind.acts and isinstance(gated, Gated) else None
-        if approval_id is None or gated.refused:
-            return command, ()
-        place = await self.location(("approval", approval_id), caller.workspace_id)
-        if place.stream == location.stream:
-            return command, (approval_id,)
-        request = gated.request
-        body = {
-            "approval_id": approval_id,
-            "action_digest": request.digest,
-            "action": request.action,
-            "room_id": request.room_id,
-            "thread_id": request.thread_id,
-            "run_id": request.run_id,
-            "resource": request.resource,
-            "parameters": dict(request.context),
-        }
-        await self._required("approval.consume", caller, body)
-        return command._replace(loaded=replace(gated, used_before=True)), ()
+    async def _leaning(self, part: Part) -> Part:
+        """An act, with what must stand when it is appended: what stops acts, whoever does it, and what allows it."""
+        meta = part.command.meta
+        gated = part.command.loaded if isinstance(part.command.loaded, Gated) else None
+        if gated is not None and gated.refused:
+            return part
+        names = {switches_id(meta.workspace_id)}
+        if meta.actor.type == "agent" and meta.actor.id.startswith(ids.AGENT):
+            names.add(meta.actor.id)
+        if meta.capability is not None:
+            names.update(token_id for token_id, _ in meta.capability.ancestry)
+        if gated is not None:
+            names.update(gated.rests_on)
+        home = Stream("workspace", meta.workspace_id)
+        leans = [(home, name) for name in sorted(names)]
+        approval_id = None if gated is None else gated.decision.approval_id
+        if approval_id is not None:
+            place = await self.location(("approval", approval_id), meta.workspace_id)
+            leans.append((place.stream, approval_id))
+        here = tuple(name for stream, name in leans if stream == part.stream)
+        elsewhere = tuple(lean for lean in leans if lean[0] != part.stream)
+        return part._replace(reads=(*part.reads, *here), leans=elsewhere)
 
     async def _spend(self, kind: CommandType, command: Command[Any], caller: Caller, alone: bool) -> None:
         """Count a command against the token that it came with, where that is good for some number only. One that fails
@@ -394,6 +398,13 @@ class Commands:
             code = unknown or f"{kind}_not_found"
             raise NotFound(code, f"There is no such {kind.replace('_', ' ')} in this workspace.")
         return location
+
+
+def _tell(
+    kind: CommandType, part: Part | Refused, caller: Caller, outcomes: list[Outcome], told: Sequence[Outcome]
+) -> Answer:
+    outcomes.append(told[0])
+    return _render(kind, part, told[0], caller)
 
 
 def _take_parent(parameter: str, value: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -459,6 +470,9 @@ def _watched(kind: CommandType, meta: Meta, reads: tuple[str, ...]) -> tuple[Dec
     if kind.gate is not None:
         return kind.decide, reads
     decide = kind.decide if meta.capability is None else capability_checks.within_zone(kind.decide, meta.capability)
+    if kind.acts:  # what it leans on tells more, and later
+        decide = decide if meta.capability is None else capability_checks.unless_revoked(decide, meta.capability)
+        return agents.unless_quarantined(decide), reads
     if meta.actor.type != "agent" or not meta.actor.id.startswith(ids.AGENT):
         return decide, reads
     return agents.unless_quarantined(decide), (*reads, meta.actor.id)

@@ -47,8 +47,8 @@ class _Wish(NamedTuple):
     decided: "asyncio.Future[_Decided]"
 
 
-#: A decision, and what it was made on, as it is recorded; None: that was not known.
-_Decided = tuple[Decision, Mapping[str, Any] | None]
+#: A decision, what it was made on, as it is recorded (None: that was not known), and what an allow rests on.
+_Decided = tuple[Decision, Mapping[str, Any] | None, tuple[str, ...]]
 
 
 class Gatekeeper:
@@ -81,9 +81,9 @@ class Gatekeeper:
         if not self._waiting:  # whoever asks in this same turn of the loop comes along
             asyncio.get_running_loop().call_soon(self._send)
         self._waiting.append(wish)
-        decision, basis = await wish.decided
+        decision, basis, rests_on = await wish.decided
         SECONDS.observe(self._clock.monotonic() - started)
-        return Gated(replace(request, zone=decision.zone), decision, self._mode, self._clock.now(), basis=basis)
+        return Gated(replace(request, zone=decision.zone), decision, self._mode, rests_on, basis=basis)
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -104,7 +104,7 @@ class Gatekeeper:
         except _AWAY as error:
             log.warning("policy_unavailable", wishes=len(wishes), error=f"{type(error).__name__}: {error}")
             UNANSWERED.inc(len(wishes))
-            answers = [(unavailable(wish.request), None) for wish in wishes]
+            answers = [(unavailable(wish.request), None, ()) for wish in wishes]
         for wish, decided in zip(wishes, answers, strict=True):
             if not wish.decided.done():
                 wish.decided.set_result(decided)
@@ -115,8 +115,9 @@ class Gatekeeper:
         positions = orjson.dumps(self._positions({wish.request.workspace_id for wish in wishes}))
         question = b'{"requests":[%b],"positions":%b}' % (b",".join(wish.told for wish in wishes), positions)
         reply = await self._client.request(subjects.POLICY_EVALUATE, question, timeout=ANSWER_S)
-        answers = [(decision_of(told), told.get("basis")) for told in orjson.loads(reply.data)["decisions"]]
-        if [decision.action_digest for decision, _ in answers] != [wish.request.digest for wish in wishes]:
+        told = orjson.loads(reply.data)["decisions"]
+        answers = [(decision_of(one), one["basis"], tuple(one["rests_on"])) for one in told]
+        if [decision.action_digest for decision, _, _ in answers] != [wish.request.digest for wish in wishes]:
             raise ValueError("the answer is to another question")
         return answers
 

@@ -28,8 +28,8 @@ MOST: Final = 256
 _AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, Behind)
 
 
-#: A decision, and what it was made on where that was known.
-_Decided = tuple[Decision, Basis | None]
+#: A decision, and what it was made on where that was known, and what an allow rests on.
+_Decided = tuple[Decision, Basis | None, tuple[str, ...]]
 
 
 class _Question:
@@ -90,7 +90,7 @@ class Gate:
             say("not_decided", error=f"{type(error).__name__}: {error}", questions=len(batch))
             for question in batch:
                 if not question.answered.done():
-                    self._tell(question, [(unavailable(request), None) for request, _ in question.asked])
+                    self._tell(question, [(unavailable(request), None, ()) for request, _ in question.asked])
 
     def _decide_each(self, batch: Sequence[_Question]) -> None:
         now, policies = self._clock.now(), self._policies()
@@ -99,7 +99,7 @@ class Gate:
             for request, asked in question.asked:
                 placed = replace(request, zone=self._zone(request, asked))
                 facts = self._book.facts(placed, now)
-                decided.append((evaluate(placed, facts, policies), basis(placed, facts)))
+                decided.append((evaluate(placed, facts, policies), basis(placed, facts), facts.rests_on))
             self._tell(question, decided)
 
     def _zone(self, request: Request, asked: Zone | None) -> Zone:
@@ -108,15 +108,15 @@ class Gate:
         return highest(*found) if any(found) else "supervised"
 
     def _tell(self, question: _Question, decided: list[_Decided]) -> None:
-        for decision, _ in decided:
+        for decision, _, _ in decided:
             DECISIONS.labels(decision.decision, decision.reason_code).inc()
         SECONDS.observe(self._clock.monotonic() - question.arrived_at)
         if not question.answered.done():
             question.answered.set_result(decided)
 
 
-def _told(decision: Decision, known: Basis | None) -> dict[str, Any]:
-    return {**decision.told(), "basis": None if known is None else known.told()}
+def _told(decision: Decision, known: Basis | None, rests_on: tuple[str, ...]) -> dict[str, Any]:
+    return {**decision.told(), "basis": None if known is None else known.told(), "rests_on": list(rests_on)}
 
 
 def _fitting(waiting: Sequence[_Question]) -> list[_Question]:

@@ -90,16 +90,18 @@ class Known:
         switches: Mapping[str, KillSwitches] = self._states.get(KillSwitches, {})
         token_id = request.capability_token_id
         agent = None if request.principal_id is None else self._agents.get(request.principal_id)
+        line, whole = _line(token_id, capabilities)
         return Facts(
             now=now,
             approvals=self._approvals_for(request),
             agent=None if agent is None else agent.fact,
             capability=capabilities.get(token_id) if token_id is not None else None,
-            capability_revoked=_revoked_above(token_id, capabilities),
+            capability_revoked=not whole or any(capabilities[name].revoked for name in line[1:]),
             action=self._action(request),
             label=self._label(request),
             kill_switches=tuple(switch for state in switches.values() for switch in state.facts),
             constraints=tuple(fact for name, state in learned.items() if (fact := state.fact(name, now)) is not None),
+            rests_on=line if agent is None else (agent.agent_id, *line),
         )
 
     def _label(self, request: Request) -> DataLabel:
@@ -119,17 +121,18 @@ class Known:
         return dict(sorted(found.items(), reverse=True))
 
 
-def _revoked_above(token_id: str | None, capabilities: Mapping[str, Capability]) -> bool:
-    """Whether a capability that this one was delegated from was revoked, or is not known."""
-    held = capabilities.get(token_id) if token_id is not None else None
-    seen: set[str] = set()
-    while held is not None and held.parent_token_id is not None:
-        above = held.parent_token_id
-        held = capabilities.get(above)
-        if held is None or held.revoked or above in seen:
-            return True
-        seen.add(above)
-    return False
+def _line(token_id: str | None, capabilities: Mapping[str, Capability]) -> tuple[tuple[str, ...], bool]:
+    """A capability and those that it was delegated from, nearest first, and whether all of them are known."""
+    line: list[str] = []
+    while token_id is not None:
+        held = capabilities.get(token_id)
+        if held is None:
+            return tuple(line), not line
+        if token_id in line:
+            return tuple(line), False
+        line.append(token_id)
+        token_id = held.parent_token_id
+    return tuple(line), True
 
 
 def _key(approval: Approval) -> _Key:

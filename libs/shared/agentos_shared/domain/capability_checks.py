@@ -92,6 +92,19 @@ def within_zone(decide: Decide, capability: VerifiedCapability) -> Decide:
     return bounded
 
 
+def unless_revoked(decide: Decide, capability: VerifiedCapability) -> Decide:
+    """A decider that refuses what a token does which, or one that it came from, was taken back meanwhile."""
+
+    def standing(command: Command[Any], view: View) -> Sequence[NewEvent]:
+        for token_id, _ in capability.ancestry:
+            known = view.get(Capability, token_id)
+            if known is None or known.revoked:
+                raise _taken_back()
+        return decide(command, view)
+
+    return standing
+
+
 def checked(
     workspace_id: str,
     actor: Actor,
@@ -115,7 +128,7 @@ def checked(
         if capability is None or capability.workspace_id != workspace_id:
             raise Unauthorized("capability_token_not_found", "There is no such capability in this workspace.")
         if capability.revoked or engine_token_ended:
-            raise Forbidden("capability_token_revoked", "This capability, or one that it came from, was taken back.")
+            raise _taken_back()
         if place == 0 and capability.principal_id != actor.principal_id:
             raise Forbidden("capability_principal_mismatch", "This capability was issued to another principal.")
         if capability.valid_until is not None and capability.valid_until <= now:
@@ -124,3 +137,7 @@ def checked(
     if bounds.valid_until is not None and bounds.valid_until <= now:
         raise Unauthorized("capability_token_expired", "This token has expired.")
     return tuple(found)
+
+
+def _taken_back() -> Forbidden:
+    return Forbidden("capability_token_revoked", "This capability, or one that it came from, was taken back.")

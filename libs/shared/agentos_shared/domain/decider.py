@@ -8,6 +8,7 @@ it does not know (J. Chassaing, "Functional Event Sourcing Decider").
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -100,6 +101,10 @@ class Command(NamedTuple, Generic[Body]):
 
 class View(Protocol):
     """States as the events before this command leave them."""
+
+    @property
+    def now(self) -> datetime:
+        """The time that the command's events will carry."""
 
     def get(self, kind: type[State], entity_id: str) -> State | None:
         """The state of an entity, or None when it does not exist or is of another kind."""

@@ -43,7 +43,7 @@ def consume(command: Command[ConsumeApproval], view: View) -> list[NewEvent]:
         body.resource,
         body.parameters,
     )
-    event = used(command.entity_id, approval, wish, command.meta, moment.now)
+    event = used(command.entity_id, approval, wish, command.meta, max(moment.now, view.now))
     require_running(approval, wish, command.meta.actor, view, forced=moment.external_write_stopped)
     return [event]
 
@@ -78,19 +78,18 @@ def used(approval_id: str, approval: Approval, wish: Wish, meta: Meta, now: date
 
 
 def used_by_act(gated: Gated, meta: Meta, view: View) -> list[NewEvent]:
-    """What an act that the gate allows has to put on record of the approval that allows it: nothing where none does, or
-    where it was used before.
+    """What an act that the gate allows has to put on record of the approval that allows it: nothing where none does.
 
     Raises:
         NotFound: ``approval_not_found``: the view must know of it. Conflict: as :func:`used`.
     """
     approval_id = gated.decision.approval_id
-    if approval_id is None or gated.used_before or gated.at is None:
+    if approval_id is None:
         return []
     approval = view.get(Approval, approval_id)
     if approval is None:
         raise NotFound("approval_not_found", "The approval that allows this cannot be found.")
-    return [used(approval_id, approval, wish_of(gated.request), meta, gated.at)]
+    return [used(approval_id, approval, wish_of(gated.request), meta, view.now)]
 
 
 def wish_of(request: Request) -> Wish:

@@ -10,6 +10,7 @@ from agentos_shared.domain.decider import Command, LeasedBody, View, expect_vers
 from agentos_shared.domain.envelope import Event, NewEvent, Zone
 from agentos_shared.domain.errors import Conflict, Invalid, NotFound
 from agentos_shared.domain.policy.records import Gated, recorded
+from agentos_shared.domain.policy.standing import require_standing
 from agentos_shared.domain.runs import Id, Run, ShortText, Text
 
 
@@ -54,7 +55,7 @@ def invoke(command: Command[InvokeTool], view: View) -> list[NewEvent]:
     Raises:
         NotFound: ``step_not_found``, ``run_not_found``.
         Conflict: ``run_not_running``, ``lease_token_mismatch``, ``step_already_ended``; as :func:`grants.used` where
-            the approval was used up or revoked since the gate looked at it.
+            the approval was used up or revoked since the gate looked at it. Outdated: something else stops it since.
         Invalid: ``missing_tool_name``.
     """
     body, step_id = command.body, command.parent_id or ""
@@ -75,6 +76,8 @@ def invoke(command: Command[InvokeTool], view: View) -> list[NewEvent]:
     if gated is not None and gated.refused:
         decision_id = ids.derived_id(ids.DECISION, command.entity_id)
         return recorded(decision_id, gated, command.meta, view)
+    if gated is not None:
+        require_standing(gated, view)
     claims = {"principal_id": body.principal_id, "capability_token_id": body.capability_token_id}
     context = {name: value for name, value in claims.items() if value is not None}
     uses = [] if gated is None else grants.used_by_act(gated, command.meta, view)

@@ -272,7 +272,7 @@ class Appender:
         """Decide on remembered heads, loading what nothing is remembered of."""
         parts = _parts(waiting)
         fresh = {part.stream for part in parts if part.fresh_stream}
-        unknown = {part.stream for part in parts if self._cache.head(part.stream) is None} - fresh
+        unknown = {stream for stream in _streams(parts) if self._cache.head(stream) is None} - fresh
         heads = await self._store.heads(unknown) if unknown else {}
         return self._decided(waiting, heads, await self._load(self._store, parts), {})
 
@@ -292,7 +292,7 @@ class Appender:
 
     async def _recover(self, waiting: list[_Waiting], error: BaseException) -> None:
         """A batch did not go through: try it on locked heads, its parts alone, or not at all."""
-        self._cache.forget({part.stream for part in _parts(waiting)})
+        self._cache.forget(_streams(_parts(waiting)))
         for attempt in range(MAX_TRIES):
             if isinstance(error, Unavailable):
                 log.warning("append_failed", submissions=len(waiting), error=str(error))
@@ -328,7 +328,7 @@ class Appender:
     async def _decide_locked(self, store: Locked, waiting: list[_Waiting]) -> _Batch:
         """Decide on heads that no other writer can move meanwhile; keys that were used before are answered again."""
         parts = _parts(waiting)
-        heads = await store.heads({part.stream for part in parts})
+        heads = await store.heads(_streams(parts))
         known = await store.known([one.submission.key for one in waiting if one.submission.key is not None])
         replays: dict[int, Answer] = {}
         for place, one in enumerate(waiting):
@@ -361,6 +361,12 @@ class Appender:
             for part in parts
             for entity_id in part.reads
             if self._cache.entry(part.stream, entity_id) is None
+        }
+        missing |= {
+            entity_id: stream
+            for part in parts
+            for stream, entity_id in part.leans
+            if self._cache.entry(stream, entity_id) is None
         }
         if not missing:
             return {}
@@ -408,6 +414,10 @@ def _stopping() -> TryLater:
 
 def _parts(waiting: Iterable[_Waiting]) -> list[Part]:
     return [part for one in waiting for part in one.submission.parts if isinstance(part, Part)]
+
+
+def _streams(parts: Iterable[Part]) -> set[Stream]:
+    return {stream for part in parts for stream in part.streams}
 
 
 def _fail(waiting: Iterable[_Waiting], error: BaseException) -> None:

@@ -55,7 +55,10 @@ class Draft:
     moved: dict[Stream, Head] = field(default_factory=dict)
     entries: dict[str, tuple[Stream, Entry]] = field(default_factory=dict)
     unproven: dict[Stream, Head] = field(default_factory=dict)
+    leaned: dict[Stream, Head] = field(default_factory=dict)
     _stream: Stream | None = None
+    _elsewhere: Mapping[str, Stream] = field(default_factory=dict)
+    _leans: set[tuple[Stream, str]] = field(default_factory=set)
 
     def add(self, submission: Submission) -> Answer:
         """Decide one submission; its events and its key join the batch."""
@@ -79,18 +82,23 @@ class Draft:
         if isinstance(part, Refused):
             return part.error
         self._stream = part.stream
+        self._elsewhere = {entity_id: stream for stream, entity_id in part.leans}
         try:
             decided = part.decide(part.command, self)
             contents = [_content(new) for new in decided]
         except DomainError as error:
             if error.recorded:
                 self._append(error.recorded, [_content(new) for new in error.recorded], part, traceparent)
-            self._doubt(part.stream)
+            for stream in part.streams:
+                self._doubt(stream)
             return error
         placed = self._append(decided, contents, part, traceparent)
         if not placed:
             placed.last = self._seen(part.command.entity_id)
-            self._doubt(part.stream)
+            for stream in part.streams:
+                self._doubt(stream)
+        elif part.leans:
+            self._lean(part)
         if part.tell is not None:
             placed.extra = part.tell(part.command, placed, self)
         return placed
@@ -100,6 +108,17 @@ class Draft:
         head = self._known_head(stream)
         if head is not None and stream not in self.heads:
             self.unproven.setdefault(stream, head)
+
+    def _lean(self, part: Part) -> None:
+        """What was appended holds only while other streams stand as they were read."""
+        self._leans.update(part.leans)
+        for stream in part.streams - {part.stream} - self.moved.keys():
+            self.leaned[stream] = self._known_head(stream) or self.heads.get(stream) or Head(0, None)
+            self.workspaces[stream] = part.command.meta.workspace_id
+
+    def stood(self) -> dict[Stream, Head]:
+        """Heads that the append must find as they are here, besides those that it moves."""
+        return {stream: head for stream, head in self.leaned.items() if stream not in self.before}
 
     def _append(
         self,
@@ -160,6 +179,9 @@ class Draft:
             for entity_id in part.reads:
                 if self._known_entry(part.stream, entity_id) is None:
                     return False
+            for stream, entity_id in part.leans:
+                if self._known_head(stream) is None or self._known_entry(stream, entity_id) is None:
+                    return False
         return True
 
     def _known_head(self, stream: Stream) -> Head | None:
@@ -167,7 +189,7 @@ class Draft:
         return based or self.cache.head(stream)
 
     def _entry(self, stream: Stream, entity_id: str) -> Entry:
-        return self._known_entry(stream, entity_id) or ABSENT
+        return self._known_entry(self._elsewhere.get(entity_id, stream), entity_id) or ABSENT
 
     def _known_entry(self, stream: Stream, entity_id: str) -> Entry | None:
         if self.base is not None and (based := self.base.entries.get(entity_id)) is not None:
@@ -178,6 +200,10 @@ class Draft:
         return entry
 
     # The view that deciders read.
+
+    @property
+    def now(self) -> datetime:
+        return self.recorded_at
 
     def get(self, kind: type[S], entity_id: str) -> S | None:
         drafted = self.entries.get(entity_id)
@@ -206,10 +232,14 @@ class Draft:
         self.base = None
         for stream, head in self.moved.items():
             self.cache.remember(stream, head)
+        for stream, head in self.stood().items():
+            self.cache.remember(stream, head)
         for entity_id, (stream, entry) in self.loaded.items():
             # An entity of another stream was read as it stood; nothing here would tell that it has changed.
             if stream in self.moved and entry.stream == stream and type(entry.state) in _KEPT:
                 self.cache.remember_entity(stream, entity_id, entry)
+            elif (stream, entity_id) in self._leans and entry.stream in (stream, None):
+                self.cache.remember_entity(stream, entity_id, entry)  # that it does not exist holds as well
         for entity_id, (stream, entry) in self.entries.items():
             if stream in self.moved and type(entry.state) in _KEPT:
                 self.cache.remember_entity(stream, entity_id, entry)

@@ -236,6 +236,7 @@ def _parameters(draft: Draft) -> list[Sequence[object] | None]:
         *_columns(moved, 5),
         *_columns(made, 5),
         *_columns(kept, 7),
+        *_columns([(*stream, draft.workspaces[stream], head.seq) for stream, head in sorted(draft.stood().items())], 4),
         draft.events,
         [event.event_id for event in draft.events],
         draft.traceparents if any(draft.traceparents) else None,

@@ -1,7 +1,8 @@
 -- name: append
 -- The group commit, one statement and so one transaction: move the heads that the writer saw (in the order given, which
 -- is sorted, so that two writers never lock crosswise), make new ones, keep the keys, insert events and their row of the outbox.
--- Anything not as the writer saw it aborts the whole statement.
+-- Anything not as the writer saw it aborts the whole statement. Heads that the events lean on are held as they are until the
+-- commit, after those that move; one of a stream without events is made at 0, or somebody could begin that stream meanwhile.
 with moved as (
     update evt_stream_heads h set seq = n.seq, hash = n.hash
     from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[])
@@ -11,11 +12,25 @@ with moved as (
 ), made as (
     insert into evt_stream_heads (stream_type, stream_id, workspace_id, seq, hash)
     select * from unnest($6::text[], $7::text[], $8::text[], $9::bigint[], $10::text[])
-    on conflict do nothing
+    on conflict (stream_type, stream_id) do update set seq = excluded.seq, hash = excluded.hash
+        where evt_stream_heads.seq = 0
     returning 1
 ), kept as (
     insert into evt_keys (workspace_id, kind, key, fingerprint, event_id, status, answer)
     select * from unnest($11::text[], $12::text[], $13::text[], $14::bytea[], $15::uuid[], $16::int[], $17::bytea[])
+    on conflict do nothing
+    returning 1
+), stood as (
+    select 1 from evt_stream_heads h
+    join unnest($18::text[], $19::text[], $21::bigint[]) as n(stream_type, stream_id, expected)
+        on h.stream_type = n.stream_type and h.stream_id = n.stream_id
+    where h.seq = n.expected
+    for share of h
+), empty as (
+    insert into evt_stream_heads (stream_type, stream_id, workspace_id, seq)
+    select n.stream_type, n.stream_id, n.workspace_id, 0
+    from unnest($18::text[], $19::text[], $20::text[], $21::bigint[]) as n(stream_type, stream_id, workspace_id, expected)
+    where n.expected = 0
     on conflict do nothing
     returning 1
 ), inserted as (
@@ -25,16 +40,17 @@ with moved as (
         entity_type, entity_id, entity_version, correlation_id, causation_id, redaction_level, contains_secrets,
         idempotency_key, prev_event_hash, content, salt, data_digest, event_hash
     )
-    select * from unnest($18::evt_new_event[])
+    select * from unnest($22::evt_new_event[])
 ), queued as (
     insert into evt_outbox (event_ids, traceparents)
-    select $19::uuid[], $20::text[] where cardinality($19::uuid[]) > 0
+    select $23::uuid[], $24::text[] where cardinality($23::uuid[]) > 0
     returning position
 )
 select evt_require(
     (select count(*) from moved) = cardinality($1::text[])
     and (select count(*) from made) = cardinality($6::text[])
     and (select count(*) from kept) = cardinality($11::text[])
+    and (select count(*) from stood) + (select count(*) from empty) = cardinality($18::text[])
 ) as held, (select position from queued) as position
 
 -- name: heads

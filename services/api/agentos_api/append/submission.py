@@ -24,6 +24,8 @@ class Part(NamedTuple):
         stream: the stream that its events go to.
         reads: ids of existing entities that ``decide`` asks for. Those of another stream are read as they stand at
             that moment, which the append does not prove.
+        leans: entities of other streams, with these, that ``decide`` asks for and that must stand as they were read
+            when the events are committed: the append proves it of the streams.
         fresh_stream: the stream's id was drawn for this command, so it cannot exist yet.
         tell: makes further members of the answer.
         scan: secrets that were found in what the command carries besides its events (a blob).
@@ -36,6 +38,12 @@ class Part(NamedTuple):
     fresh_stream: bool = False
     tell: Extra | None = None
     scan: dlp.Scan | None = None
+    leans: tuple[tuple[Stream, str], ...] = ()
+
+    @property
+    def streams(self) -> set[Stream]:
+        """The streams whose heads it is decided on."""
+        return {self.stream, *(stream for stream, _ in self.leans)}
 
 
 class Placed(list[Event]):
@@ -117,6 +125,3 @@ class Submission(NamedTuple):
     atomic: bool = False
     key: RequestKey | None = None
     traceparent: str | None = None
-
-    def streams(self) -> set[Stream]:
-        return {part.stream for part in self.parts if isinstance(part, Part)}

@@ -77,7 +77,7 @@ class _Finding:
 
 def evaluate(request: Request, facts: Facts, policies: Policies = NO_POLICIES) -> Decision:
     """The decision on a request. The same arguments give the same decision, for ever."""
-    denials = [_Finding(code, "deny") for code in (*_stopped(request, facts), *_unproven(request, facts))]
+    denials = [_Finding(code, "deny") for code in bars(request, facts)]
     judged = policies.judge(request, facts)
     denials += _denied(request, facts, judged)
     if denials:
@@ -93,7 +93,7 @@ def basis(request: Request, facts: Facts) -> Basis:
     """All that :func:`evaluate` looks at besides policies of files."""
     denials, requirements = list(_denied(request, facts, _SILENT)), list(_required(request, facts, _SILENT))
     return Basis(
-        bars=(*_stopped(request, facts), *_unproven(request, facts)),
+        bars=bars(request, facts),
         denials=tuple(finding.code for finding in denials if finding.source == "built_in"),
         forbidding=tuple(finding.rule.rule_id for finding in denials if finding.source == "learned"),
         requirements=tuple(finding.code for finding in requirements if finding.source == "built_in"),
@@ -127,6 +127,11 @@ def settled(request: Request, known: Basis, policies_hash: str, judged: Judgemen
         return _decision(request, policies_hash, [_Finding("default_allow", "allow")])
     approval_id = known.exact_approval_id if known.exactly else known.approval_id
     return _weighed(request, policies_hash, requirements, approval_id)
+
+
+def bars(request: Request, facts: Facts) -> tuple[str, ...]:
+    """Codes of what stops a request before anything else: kill switches, who asks, with which capability."""
+    return (*_stopped(request, facts), *_unproven(request, facts))
 
 
 def reads_only(action: str) -> bool:

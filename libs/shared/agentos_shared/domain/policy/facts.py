@@ -157,6 +157,8 @@ class Facts:
             leaves the machine is stopped.
         label: of the data that is to be accessed.
         constraints: active ones of the workspace.
+        rests_on: ids of the workspace's own entities, besides its kill switches, that an allow rests on: the agent, the
+            capability and those that it was delegated from.
     """
 
     now: datetime
@@ -169,6 +171,7 @@ class Facts:
     kill_switch_known: bool = True
     label: DataLabel = field(default_factory=DataLabel)
     constraints: tuple[Constraint, ...] = ()
+    rests_on: tuple[str, ...] = ()
 
 
 def _seed(action_type: str, *, external: bool = False, mutates: bool = False) -> ActionRule:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -47,17 +46,15 @@ class Gated:
 
     Args:
         mode: ``shadow`` marks refusals as not blocking; what is decided is the same.
-        at: when it was decided.
         asked_before: whether an approval of exactly this is or was asked for.
         basis: what it was decided on besides policies (:meth:`Basis.told`); None: that is not known.
-        used_before: whether the approval that allows it has been used in an append of its own: it is of another stream.
+        rests_on: ids of entities that must still stand when it is done (:attr:`Facts.rests_on`).
     """
 
     request: Request
     decision: Decision
     mode: Mode = "enforce"
-    at: datetime | None = None
-    used_before: bool = False
+    rests_on: tuple[str, ...] = ()
     asked_before: bool = False
     basis: Mapping[str, Any] | None = None
 
