@@ -60,10 +60,11 @@ class History:
     def __init__(self, example: int) -> None:
         workspace = f"ws_{example}"
         self.example = example
-        self.meta = Meta(workspace, principals.actor(workspace, "user", "ada"), "c-1")
+        self.people = tuple(Meta(workspace, principals.actor(workspace, "user", name), "c-1") for name in ("ada", "bo"))
         self.given: Given = Ticking()
         self.hours = 0
         self._drawn = count()
+        self._turn = count()
         for which in range(3):
             self.happen("create", which, (which + example) % 3)
         self.happen("approve", example % 3, 2)
@@ -79,6 +80,7 @@ class History:
                         "scope": SCOPES[variant],
                         "request": {"n": which},
                         **({"action_digest": DIGEST} if which else {}),
+                        "required_approvals": 2 if which == 1 else 1,
                         "escalation": [{"after_s": 3600 * hours, "notify": "n"} for hours in (2, 9)[:variant]],
                     }
                 )
@@ -112,7 +114,9 @@ class History:
         now = MOMENT + timedelta(hours=self.hours)
         loaded: Any = Moment(now) if isinstance(body, ConsumeApproval) else now
         try:
-            self.given = self.given.and_then(decide, Command(body, self.meta, approval_id, None, None, loaded))
+            self.given = self.given.and_then(
+                decide, Command(body, self.people[next(self._turn) % 2], approval_id, None, None, loaded)
+            )
         except DomainError:
             return
 
@@ -141,6 +145,8 @@ def row_of(state: Approval, own: Sequence[Event]) -> dict[str, Any]:
         "action_digest": state.digest,
         "escalate_at": state.escalate_at,
         "escalations": state.escalated,
+        "required_approvals": state.votes.required,
+        "voters": [event.actor_id for event in own if event.event_type == "approval.vote_recorded"],
         "edited_request": last.get("edited_request"),
         "decision": last.get("decision"),
         "decision_reason": last.get("reason"),
@@ -189,8 +195,11 @@ async def differing(connection: Any, events: Sequence[Event]) -> list[str]:
             continue
         for key, expected in members.items():
             for name, value in expected.items():
-                stored = rows[key][name]
-                stored = orjson.loads(stored) if name in ("scope", "request", "edited_request") else stored
+                if name == "voters":
+                    stored = [vote["actor_id"] for vote in orjson.loads(rows[key]["votes"])]
+                else:
+                    stored = rows[key][name]
+                    stored = orjson.loads(stored) if name in ("scope", "request", "edited_request") else stored
                 if stored != value:
                     found.append(f"{table} {key} {name}: {stored} instead of {value}")
     return found

@@ -105,6 +105,7 @@ def test_a_request_says_what_is_asked_and_until_when() -> None:
         "supersedes": None,
         "escalation": [],
         "escalate_at": None,
+        "required_approvals": 1,
     }
 
 
@@ -470,7 +471,7 @@ def switch(action: str, scope: str = "workspace", target: str | None = None) -> 
 class Dated(Given):
     """A history whose events are recorded when their commands come."""
 
-    def at(self, decide: Any, command: Command[Any], after: timedelta) -> "Dated":
+    def later(self, decide: Any, command: Command[Any], after: timedelta) -> "Dated":
         self.tick = after / len(self.events) if self.events else timedelta(0)
         longer = Dated()
         longer.events, longer._entries, longer.tick = list(self.events), dict(self._entries), self.tick
@@ -481,7 +482,7 @@ class Dated(Given):
 def dated(*steps: tuple[Any, Command[Any], timedelta]) -> Dated:
     history = Dated((rooms.create, ROOM), (approvals.create, asking()))
     for decide, command, after in steps:
-        history = history.at(decide, command, after)
+        history = history.later(decide, command, after)
     return history
 
 
@@ -527,13 +528,13 @@ def test_the_time_of_a_request_stands_still_while_a_switch_concerns_it() -> None
     late = on(ExpireApproval(), SERVICE, after=30 * HOUR)
     assert stopped.when(decisions.expire, late) == []
     assert stopped.when(decisions.decide, answering("approve", after=30 * HOUR)), "it can still be decided"
-    freed = stopped.at(kill_switches.change, release, 40 * HOUR)
+    freed = stopped.later(kill_switches.change, release, 40 * HOUR)
     (event,) = freed.when(decisions.expire, on(ExpireApproval(), SERVICE, after=41 * HOUR))
     assert (event.event_type, event.data["decide_by"]) == ("approval.resumed", at(hours=44))
     (event,) = freed.when(decisions.expire, on(ExpireApproval(), SERVICE, after=44 * HOUR))
     assert event.event_type == "approval.expired"
     refused(Conflict, "approval_expired", lambda: freed.when(decisions.decide, answering("approve", after=44 * HOUR)))
-    resumed = freed.at(decisions.expire, on(ExpireApproval(), SERVICE, after=41 * HOUR), 41 * HOUR)
+    resumed = freed.later(decisions.expire, on(ExpireApproval(), SERVICE, after=41 * HOUR), 41 * HOUR)
     assert resumed.when(decisions.expire, on(ExpireApproval(), SERVICE, after=43 * HOUR)) == [], "counted once"
     (event,) = resumed.when(decisions.expire, on(ExpireApproval(), SERVICE, after=44 * HOUR))
     assert event.event_type == "approval.expired"

@@ -1,6 +1,6 @@
 """What the commands of approvals take."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,8 @@ from agentos_shared.domain.envelope import ActorType
 Decision = Literal["approve", "deny", "hold"]
 Text = Annotated[str, Field(max_length=20_000)]
 Json: TypeAlias = dict[str, Any]
+#: People that a request may need.
+MOST_APPROVALS: Final = 5
 
 
 class Escalation(BaseModel):
@@ -29,7 +31,8 @@ class CreateApproval(CommandBody):
     default in 24 hours, ``interactive`` ones in one) the request expires. ``expires_at`` ends what the approval allows.
     Without ``scope`` it allows exactly this action, once: ``action_digest`` tells which, and is made from ``request``
     unless it is given. ``supersedes`` names an open request of the same room that this one replaces. Of ``escalation``
-    each step becomes an ``approval.escalated`` when the request has been pending for so long.
+    each step becomes an ``approval.escalated`` when the request has been pending for so long. ``required_approvals`` is
+    how many people must approve it, on the same terms; one denial is enough to deny it.
     """
 
     action: ActionName
@@ -47,6 +50,7 @@ class CreateApproval(CommandBody):
     action_digest: ActionDigest | None = None
     supersedes: Id | None = None
     escalation: list[Escalation] = Field(default_factory=list, max_length=5)
+    required_approvals: int = Field(1, ge=1, le=MOST_APPROVALS)
 
 
 class DecideApproval(CommandBody):
@@ -54,7 +58,8 @@ class DecideApproval(CommandBody):
     final. ``scope`` and ``expires_at`` replace those that were asked for. A hold stops the clock of the request until
     ``wake_at``, where that is given. ``expected_digest`` refuses to decide on anything but that action.
     ``edited_request`` approves this in place of what was asked for: the digest is then of this, and the gate looks at
-    it when it is done.
+    it when it is done. Where several people must approve, each says the same: another ``scope``, ``expires_at`` or
+    ``edited_request`` than that of whoever approved first is refused.
     """
 
     decision: Decision

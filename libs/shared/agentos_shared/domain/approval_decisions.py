@@ -6,6 +6,7 @@ from typing import Final
 from agentos_shared.domain.actions import action_digest
 from agentos_shared.domain.approval_bodies import DecideApproval, ExpireApproval, Json
 from agentos_shared.domain.approval_stops import frozen, held_up
+from agentos_shared.domain.approval_votes import VOTE, Terms
 from agentos_shared.domain.approvals import (
     GRANT_LASTS,
     PENDING_MOST,
@@ -29,12 +30,13 @@ ONCE_LASTS_HIGH_STAKES: Final = timedelta(minutes=15)
 
 
 def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
-    """``approval.decided``.
+    """``approval.decided``; where several people must approve, ``approval.vote_recorded`` of each before it.
 
     Raises:
         NotFound: ``approval_not_found``. Forbidden: ``approver_must_be_user``.
         Conflict: ``approval_already_decided``, ``approval_expired``, ``approval_cancelled``, ``approval_superseded``,
-            ``approval_action_mismatch``, ``approval_not_editable``.
+            ``approval_action_mismatch``, ``approval_not_editable``, ``approval_already_voted``,
+            ``approval_terms_differ``.
         Invalid: ``invalid_scope``, ``invalid_expires_at``, ``invalid_wake_at``, ``invalid_edited_request``.
     """
     approval = known(command, view)
@@ -47,14 +49,9 @@ def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
         raise Conflict("approval_action_mismatch", "This approval is of another action than you expect.")
     scope = approval.scope if body.scope is None else effective_of(approval, body.scope)
     expires_at = future("expires_at", body.expires_at, now) or approval.expires_at
-    data: Json = {
-        "decision": body.decision,
-        "reason": body.reason,
-        "action": approval.action,
-        "action_digest": _edited(approval, body),
-        "edited_request": body.edited_request,
-        "scope": scope,
-    }
+    terms = Terms(scope, told(expires_at), _edited(approval, body), body.edited_request)
+    data: Json = {"decision": body.decision, "reason": body.reason, "action": approval.action, **terms.told()}
+    votes: list[NewEvent] = []
     if body.wake_at is not None and body.decision != "hold":
         raise Invalid("invalid_wake_at", "wake_at goes with the decision hold.")
     if body.decision == "approve":
@@ -62,6 +59,13 @@ def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
             raise Invalid("invalid_expires_at", "What was asked for is over: give an expires_at that is to come.")
         if scope["type"] == "pattern" and expires_at is not None and expires_at > now + GRANT_LASTS:
             raise too_late("expires_at")
+        if approval.votes.required > 1:
+            approval.votes.require_new(command.meta.actor, terms)
+            so_far = approval.votes.and_(command.meta.actor, terms)
+            vote = {"vote": len(so_far.voters), "required_approvals": so_far.required, "reason": body.reason}
+            votes.append(event_of(command.entity_id, approval, command.meta, VOTE, {**vote, **terms.told()}))
+            if not so_far.enough:
+                return votes
         data |= {"expires_at": timestamp(expires_at or now + lasts(scope, approval.zone))}
         data |= {"decide_by": None, "wake_at": None, "remaining_s": None}
     elif body.decision == "deny":
@@ -76,7 +80,7 @@ def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
             left = approval.decide_by + stood - now
         data |= {"expires_at": told(expires_at), "decide_by": timestamp(most), "wake_at": told(wake_at)}
         data |= {"remaining_s": max(1, round(left.total_seconds()))}
-    return [event_of(command.entity_id, approval, command.meta, "approval.decided", data)]
+    return [*votes, event_of(command.entity_id, approval, command.meta, "approval.decided", data)]
 
 
 def _edited(approval: Approval, body: DecideApproval) -> str | None:

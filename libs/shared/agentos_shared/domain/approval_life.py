@@ -6,6 +6,7 @@ from typing import Final
 
 from agentos_shared.domain.actions import action_digest
 from agentos_shared.domain.approval_bodies import Json
+from agentos_shared.domain.approval_votes import Terms, Votes
 from agentos_shared.domain.approvals import Approval, Status, first
 from agentos_shared.domain.capabilities import moment
 from agentos_shared.domain.envelope import Actor, Event
@@ -45,6 +46,7 @@ def evolve(state: Approval | None, event: Event) -> Approval | None:
             editable=_is_of_request(event, data),
             escalation=tuple((step["after_s"], step["notify"]) for step in data["escalation"]),
             escalate_at=_at(data["escalate_at"]),
+            votes=Votes(data.get("required_approvals", 1)),
         )
     if state is None:
         return None
@@ -64,6 +66,10 @@ def evolve(state: Approval | None, event: Event) -> Approval | None:
                 remaining=timedelta(seconds=data["remaining_s"] or 0),
                 escalate_at=None,
             )
+        case "approval.vote_recorded":
+            terms = Terms(data["scope"], data["expires_at"], data["action_digest"], data["edited_request"])
+            voter = Actor(event.actor_type, event.actor_id, event.actor_principal_id)
+            return replace(state, votes=state.votes.and_(voter, terms))
         case "approval.resumed":
             end, again = _at(data["decide_by"]), _at(data["escalate_at"])
             at = event.recorded_at

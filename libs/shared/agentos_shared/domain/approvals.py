@@ -7,7 +7,8 @@
        +-- decided --> approved, denied     |    -- revoked ---> revoked
        +-- expired, cancelled, superseded
 
-A decision is final: what was allowed is revoked, never decided again. What is pending ends at ``decide_by``, and then
+A decision is final: what was allowed is revoked, never decided again. Where several people must approve, it is pending
+until the last of them does. What is pending ends at ``decide_by``, and then
 nothing is allowed. ``expires_at`` is the end of what an approval allows. What is held waits without its time running,
 until it wakes. Only people decide. Time comes with each command as ``loaded``.
 """
@@ -24,6 +25,7 @@ from agentos_shared.domain.approval_bodies import (
     Json,
 )
 from agentos_shared.domain.approval_scopes import ONCE, Scope, Wish, covers, effective
+from agentos_shared.domain.approval_votes import Votes
 from agentos_shared.domain.capabilities import moment
 from agentos_shared.domain.decider import Command, Meta, View, expect_version
 from agentos_shared.domain.envelope import Actor, NewEvent, Stream, Zone, timestamp
@@ -63,6 +65,7 @@ class Approval:
         scope: effective: with its target.
         clock_from: when ``decide_by`` was set. remaining: what was left to decide when it was put on hold.
         editable: whether the digest is that of the request, so that it follows when the request is edited.
+        votes: who has approved so far, where several people must.
         escalation: (seconds, whom to tell) of each step that is left. escalate_at: when the next one is due.
     """
 
@@ -87,6 +90,7 @@ class Approval:
     remaining: timedelta = timedelta(0)
     uses: int = 0
     editable: bool = False
+    votes: Votes = field(default_factory=Votes)
     escalation: tuple[tuple[int, str], ...] = ()
     escalate_at: datetime | None = None
     escalated: int = 0
@@ -177,6 +181,7 @@ def create(command: Command[CreateApproval], view: View) -> list[NewEvent]:
             "supersedes": body.supersedes,
             "escalation": [step.model_dump() for step in body.escalation],
             "escalate_at": timestamp(now + timedelta(seconds=steps[0])) if steps else None,
+            "required_approvals": body.required_approvals,
         },
     )
     return [*_superseded(command, view), requested]

@@ -116,6 +116,7 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "agent.quarantined": "agent",
     "agent.unquarantined": "agent",
     "approval.requested": "approval",
+    "approval.vote_recorded": "approval",
     "approval.decided": "approval",
     "approval.resumed": "approval",
     "approval.escalated": "approval",

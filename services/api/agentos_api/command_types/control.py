@@ -62,7 +62,12 @@ def _digest(command: Command[Any], _events: Sequence[Event], view: View) -> Mapp
 
 def _status(command: Command[Any], _events: Sequence[Event], view: View) -> Mapping[str, Any]:
     approval = view.get(Approval, command.entity_id)
-    return {} if approval is None else {"approval_status": approval.status}
+    if approval is None:
+        return {}
+    told: dict[str, Any] = {"approval_status": approval.status}
+    if approval.votes.required > 1:
+        told |= {"votes": len(approval.votes.voters), "required_approvals": approval.votes.required}
+    return told
 
 
 CONTROL: Final = (
@@ -108,8 +113,8 @@ CONTROL: Final = (
         body=approval_bodies.ConsumeApproval,
         decide=grants.consume,
         parent="approval",
+        reads=_switches,
         load=_moment,
-        acts=True,
         extra=_status,
         status=200,
     ),

@@ -19,6 +19,19 @@ STATUSES: Final = get_args(approvals.Status)
 MAX_WAIT_S: Final = 30.0
 
 
+class Vote(BaseModel):
+    """Somebody's yes, and to what."""
+
+    actor_type: str = Field(examples=["user"])
+    actor_id: str = Field(examples=["ada"])
+    at: str = Field(examples=["2026-11-24T05:31:00.123Z"])
+    reason: str | None = Field(examples=[None])
+    scope: dict[str, Any] = Field(examples=[{"type": "once"}])
+    expires_at: str | None = Field(examples=[None])
+    action_digest: str | None = Field(examples=["sha256:" + "9f" * 32])
+    edited_request: dict[str, Any] | None = Field(examples=[None])
+
+
 class Approval(BaseModel):
     """A request to act, and what became of it."""
 
@@ -57,6 +70,8 @@ class Approval(BaseModel):
     edited_request: dict[str, Any] | None = Field(description="What was approved in place of it.", examples=[None])
     escalate_at: str | None = Field(description="When the next step of the escalation comes.", examples=[None])
     escalations: int = Field(examples=[0])
+    required_approvals: int = Field(description="People who must approve it.", examples=[1])
+    votes: list[Vote] = Field(description="Who has approved it, where several people must.")
 
 
 LISTING: Final = Listing(
@@ -65,7 +80,7 @@ LISTING: Final = Listing(
     key="approval_id",
     time="updated_at",
     columns=tuple(Approval.model_fields),
-    documents=("request", "context", "scope", "edited_request"),
+    documents=("request", "context", "scope", "edited_request", "votes"),
     filters=("room_id", "status"),
     workspace_first=("status",),
 )

@@ -10,6 +10,7 @@ APPROVALS: Final = load(
     {
         "requested": {"approval.requested"},
         "changed": {
+            "approval.vote_recorded",
             "approval.decided",
             "approval.resumed",
             "approval.escalated",

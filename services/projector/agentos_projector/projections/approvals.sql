@@ -34,6 +34,8 @@ create table {table} (
     edited_request    jsonb       not null,
     escalate_at       timestamptz,
     escalations       int         not null,
+    required_approvals int       not null,
+    votes             jsonb       not null,
     due_at            timestamptz,
     entity_version    int         not null,
     stream_seq        bigint      not null,
@@ -56,15 +58,15 @@ create index {table}_due on {table} (due_at, approval_id) where due_at is not nu
 insert into {table} (
     approval_id, workspace_id, room_id, thread_id, run_id, step_id, action, status, title, request, context, scope,
     expires_at, requested_by_type, requested_by_id, requested_at, correlation_id, created_at, updated_at, zone,
-    action_digest, decide_by, uses, edited_request, escalate_at, escalations, due_at, entity_version, stream_seq,
-    last_event_id
+    action_digest, decide_by, uses, edited_request, escalate_at, escalations, required_approvals, votes, due_at,
+    entity_version, stream_seq, last_event_id
 )
 select
     e.entity_id, e.workspace_id, e.room_id, e.thread_id, e.run_id, e.step_id, e.data ->> 'action', 'pending',
     e.data ->> 'title', e.data -> 'request', e.data -> 'context', e.data -> 'scope',
     (e.data ->> 'expires_at')::timestamptz, e.actor_type, e.actor_id, e.recorded_at, e.correlation_id, e.recorded_at,
     e.recorded_at, e.zone, e.data ->> 'action_digest', (e.data ->> 'decide_by')::timestamptz, 0,
-    'null'::jsonb, (e.data ->> 'escalate_at')::timestamptz, 0,
+    'null'::jsonb, (e.data ->> 'escalate_at')::timestamptz, 0, coalesce((e.data ->> 'required_approvals')::int, 1), '[]',
     least((e.data ->> 'decide_by')::timestamptz, (e.data ->> 'escalate_at')::timestamptz), e.entity_version,
     e.stream_seq, e.event_id
 from {events}
@@ -87,6 +89,7 @@ update {table} as a set
     wake_at = case when t.entity_id is null then a.wake_at else t.wake_at end,
     escalate_at = case when t.entity_id is null then a.escalate_at else t.escalate_at end,
     escalations = a.escalations + c.escalations,
+    votes = a.votes || c.votes,
     uses = a.uses + c.uses,
     ended_at = coalesce(c.ended_at, a.ended_at),
     superseded_by = coalesce(c.superseded_by, a.superseded_by),
@@ -106,6 +109,7 @@ from (
         (array_agg(s.status order by s.stream_seq desc) filter (where s.status is not null))[1] as status,
         count(*) filter (where s.event_type in ('approval.consumed', 'grant.used')) as uses,
         count(*) filter (where s.event_type = 'approval.escalated') as escalations,
+        coalesce(jsonb_agg(s.vote order by s.stream_seq) filter (where s.vote is not null), '[]') as votes,
         max(s.recorded_at) filter (
             where s.status in ('expired', 'cancelled', 'superseded', 'consumed', 'lapsed', 'revoked', 'denied')
         ) as ended_at,
@@ -118,6 +122,12 @@ from (
         select
             e.entity_id, e.event_type, e.event_id, e.recorded_at, e.stream_seq, e.entity_version,
             e.data ->> 'superseded_by' as superseded_by,
+            case e.event_type when 'approval.vote_recorded' then jsonb_build_object(
+                'actor_type', e.actor_type, 'actor_id', e.actor_id,
+                'at', to_char(e.recorded_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+                'reason', e.data -> 'reason', 'scope', e.data -> 'scope', 'expires_at', e.data -> 'expires_at',
+                'action_digest', e.data -> 'action_digest', 'edited_request', e.data -> 'edited_request'
+            ) end as vote,
             case e.event_type
                 when 'approval.decided' then
                     case e.data ->> 'decision' when 'approve' then 'approved' when 'deny' then 'denied' else 'held' end
@@ -125,6 +135,7 @@ from (
                 when 'grant.revoked' then 'revoked'
                 when 'grant.used' then null
                 when 'approval.escalated' then null
+                when 'approval.vote_recorded' then null
                 else substr(e.event_type, length('approval.') + 1)
             end as status
         from {events}

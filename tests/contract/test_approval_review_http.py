@@ -1,0 +1,61 @@
+"""What a person needs to decide on approvals well, from outside."""
+
+from collections.abc import Iterator
+from uuid import uuid4  # noqa: TID251 - a test's own workspace
+
+import httpx
+import pytest
+
+from tests.contract.test_approvals_http import ask, asked, decide, make, read, refused, row
+from tests.fixtures.stack import Stack
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[httpx.Client]:
+    headers = {"x-workspace-id": f"ws_{uuid4().hex[:12]}"}
+    with httpx.Client(base_url=stack.url, headers=headers, timeout=40) as made:
+        yield made
+
+
+@pytest.fixture
+def room(client: httpx.Client) -> str:
+    return str(make(client, "/v1/rooms", {"title": "Ops"})["room_id"])
+
+
+def test_several_people_must_approve(client: httpx.Client, room: str) -> None:
+    made = ask(client, room_id=room, required_approvals=2)
+    path, use = f"/v1/approvals/{made['approval_id']}", {"action_digest": made["action_digest"]}
+    first = decide(client, path, "approve", actor_id="ada", actor_type="user", reason="fine")
+    assert (first["approval_status"], first["votes"], first["required_approvals"]) == ("pending", 1, 2)
+    found = row(client, path)
+    assert (found["status"], found["required_approvals"], found["decided_by_id"]) == ("pending", 2, None)
+    (vote,) = found["votes"]
+    assert (vote["actor_type"], vote["actor_id"], vote["reason"], vote["scope"]) == (
+        "user",
+        "ada",
+        "fine",
+        {"type": "once"},
+    )
+    assert vote["at"] == found["updated_at"]
+    again = {"decision": "approve", "actor_id": "ada", "actor_type": "user"}
+    refused(client.post(f"{path}/decide", json=again), 409, "approval_already_voted")
+    wider = {"decision": "approve", "actor_id": "bo", "actor_type": "user", "scope": {"type": "room"}}
+    problem = refused(client.post(f"{path}/decide", json=wider), 409, "approval_terms_differ")
+    assert problem["terms"]["scope"] == {"type": "once"}
+    refused(client.post(f"{path}/consume", json=use), 409, "approval_not_approved")
+    last = decide(client, path, "approve", actor_id="bo", actor_type="user")
+    assert (last["approval_status"], last["votes"]) == ("approved", 2)
+    assert [vote["actor_id"] for vote in row(client, path)["votes"]] == ["ada", "bo"]
+    make(client, f"{path}/consume", use, 200)
+    events = read(client, "/v1/events", stream_type="room", stream_id=room)["events"]
+    assert [event["event_type"] for event in events if event["entity_type"] == "approval"] == [
+        "approval.requested",
+        "approval.vote_recorded",
+        "approval.vote_recorded",
+        "approval.decided",
+        "approval.consumed",
+    ]
+
+    denied = asked(client, room_id=room, required_approvals=2)
+    decide(client, denied, "approve", actor_id="ada", actor_type="user")
+    assert decide(client, denied, "deny", actor_id="bo", actor_type="user")["approval_status"] == "denied"
