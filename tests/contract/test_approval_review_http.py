@@ -1,6 +1,7 @@
 """What a person needs to decide on approvals well, from outside."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4  # noqa: TID251 - a test's own workspace
 
 import httpx
@@ -59,3 +60,18 @@ def test_several_people_must_approve(client: httpx.Client, room: str) -> None:
     denied = asked(client, room_id=room, required_approvals=2)
     decide(client, denied, "approve", actor_id="ada", actor_type="user")
     assert decide(client, denied, "deny", actor_id="bo", actor_type="user")["approval_status"] == "denied"
+
+
+def test_of_many_payments_at_once_none_passes_the_total(client: httpx.Client, room: str) -> None:
+    scope = {"type": "pattern", "max_total_amount": "100.00", "amount_pointer": "/amount"}
+    made = ask(client, action="payment.execute", room_id=room, scope=scope)
+    path = f"/v1/approvals/{made['approval_id']}"
+    decide(client, path, "approve")
+    use = {"action_digest": made["action_digest"], "parameters": {"amount": 7}}
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: client.post(f"{path}/consume", json=use), range(20)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 14 + [409] * 6
+    assert {answer.json()["error"] for answer in answers if answer.status_code == 409} == {"grant_amount_exceeded"}
+    row(client, path)  # it is projected by now
+    (grant,) = read(client, "/v1/grants")["grants"]
+    assert (grant["uses"], grant["max_total_amount"], grant["total_amount"]) == (14, "100.00", "98")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Final
 
 from agentos_shared.domain.actions import action_digest
@@ -78,7 +79,7 @@ def evolve(state: Approval | None, event: Event) -> Approval | None:
             again, rest = _at(data["escalate_at"]), state.escalation[1:]
             return replace(state, escalation=rest, escalate_at=again, escalated=data["step"])
         case "grant.used":
-            return replace(state, uses=data["use"])
+            return replace(state, uses=data["use"], spent=Decimal(data.get("total_amount", 0)))
         case _:
             return state
 

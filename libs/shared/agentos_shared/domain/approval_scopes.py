@@ -11,13 +11,14 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from agentos_shared.domain import approval_amounts
 from agentos_shared.domain.actions import normalised
 from agentos_shared.domain.errors import Invalid
 
 ScopeType = Literal["once", "run", "thread", "room", "workspace", "pattern"]
 #: Scopes with a target, which is the approval's own place unless the scope names another.
 TARGETS: Final[Mapping[str, str]] = {"run": "run_id", "thread": "thread_id", "room": "room_id"}
-_PATTERN_ONLY: Final = ("action", "resource_glob", "arg_constraints")
+_PATTERN_ONLY: Final = ("action", "resource_glob", "arg_constraints", "max_total_amount", "amount_pointer")
 
 Id = Annotated[str, Field(min_length=1, max_length=64)]
 Glob = Annotated[str, Field(min_length=1, max_length=500)]
@@ -27,7 +28,8 @@ class Scope(BaseModel):
     """How far an approval reaches.
 
     ``run_id``, ``thread_id`` or ``room_id`` name the target of a scope of that type. A ``pattern`` may carry globs of
-    the action and of the resource, and what arguments must be (texts are globs). ``max_uses`` bounds any grant.
+    the action and of the resource, and what arguments must be (texts are globs). ``max_uses`` bounds any grant,
+    ``max_total_amount`` the sum of what uses of a pattern tell at ``amount_pointer``, a JSON pointer into arguments.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
@@ -43,6 +45,8 @@ class Scope(BaseModel):
     resource_glob: Glob | None = None
     arg_constraints: dict[str, JsonValue] | None = Field(None, max_length=32)
     max_uses: int | None = Field(None, ge=1, le=1_000_000)
+    max_total_amount: Annotated[str, Field(max_length=30)] | int | float | None = None
+    amount_pointer: str | None = Field(None, pattern=r"^(/([^/~]|~[01])*)+$", max_length=200)
 
     def given(self) -> dict[str, Any]:
         """The members that were given."""
@@ -87,6 +91,13 @@ def effective(scope: Scope, own: Mapping[str, str | None], workspace_id: str) ->
         raise Invalid("invalid_scope", f"{', '.join(_PATTERN_ONLY)} belong to scopes of type pattern.")
     if scope.type == "once" and scope.max_uses not in (None, 1):
         raise Invalid("invalid_scope", "What is allowed once has one use.")
+    if (scope.max_total_amount is None) != (scope.amount_pointer is None):
+        raise Invalid("invalid_scope", "max_total_amount and amount_pointer go together.")
+    if scope.max_total_amount is not None:
+        most = approval_amounts.decimal(scope.max_total_amount)
+        if most is None:
+            raise Invalid("invalid_scope", "max_total_amount must be a number, as such or as a text: 250 or '250.00'.")
+        given["max_total_amount"] = approval_amounts.told(most)
     member = TARGETS.get(scope.type)
     if member is not None:
         target = given.get(member) or own.get(member)

@@ -15,10 +15,13 @@ until it wakes. Only people decide. Time comes with each command as ``loaded``.
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any, Final, Literal
 
+from agentos_shared.domain import approval_amounts
 from agentos_shared.domain.actions import action_digest, normalised
+from agentos_shared.domain.approval_amounts import ZERO
 from agentos_shared.domain.approval_bodies import (
     CancelApproval,
     CreateApproval,
@@ -64,6 +67,7 @@ class Approval:
     Args:
         scope: effective: with its target.
         clock_from: when ``decide_by`` was set. remaining: what was left to decide when it was put on hold.
+        spent: the sum of what its uses came to, where its scope bounds that.
         editable: whether the digest is that of the request, so that it follows when the request is edited.
         votes: who has approved so far, where several people must.
         escalation: (seconds, whom to tell) of each step that is left. escalate_at: when the next one is due.
@@ -89,6 +93,7 @@ class Approval:
     clock_from: datetime = NEVER
     remaining: timedelta = timedelta(0)
     uses: int = 0
+    spent: Decimal = ZERO
     editable: bool = False
     votes: Votes = field(default_factory=Votes)
     escalation: tuple[tuple[int, str], ...] = ()
@@ -116,7 +121,10 @@ class Approval:
         """Whether this wish may be done now."""
         most = self.scope.get("max_uses")
         return (
-            self.live(now) and (most is None or self.uses < most) and covers(self.scope, self.action, self.digest, wish)
+            self.live(now)
+            and (most is None or self.uses < most)
+            and covers(self.scope, self.action, self.digest, wish)
+            and approval_amounts.fits(self.scope, self.spent, wish.parameters)
         )
 
 

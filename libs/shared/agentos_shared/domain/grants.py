@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
+from agentos_shared.domain import approval_amounts
 from agentos_shared.domain.approval_bodies import ConsumeApproval, RevokeGrant
 from agentos_shared.domain.approval_scopes import Wish, covers
 from agentos_shared.domain.approval_stops import require_running
@@ -53,7 +54,7 @@ def used(approval_id: str, approval: Approval, wish: Wish, meta: Meta, now: date
 
     Raises:
         Conflict: ``approval_not_approved``, ``approval_already_consumed``, ``approval_expired``,
-            ``approval_action_mismatch``, ``grant_used_up``.
+            ``approval_action_mismatch``, ``grant_used_up``, ``grant_amount_exceeded``.
     """
     if approval.status == "consumed":
         raise Conflict("approval_already_consumed", "This approval was for one use, which it has had.")
@@ -72,9 +73,25 @@ def used(approval_id: str, approval: Approval, wish: Wish, meta: Meta, now: date
         raise Conflict("grant_used_up", f"This grant allows {most} uses, and has had them.")
     if not covers(approval.scope, approval.action, approval.digest, wish):
         raise Conflict("approval_action_mismatch", "This approval is of another action than the one to be done.")
-    data = {"action_digest": wish.digest, "use": approval.uses + 1}
+    data = {"action_digest": wish.digest, "use": approval.uses + 1, **_spent(approval, wish)}
     kind = "approval.consumed" if approval.scope["type"] == "once" else "grant.used"
     return event_of(approval_id, approval, meta, kind, data)
+
+
+def _spent(approval: Approval, wish: Wish) -> dict[str, str]:
+    """What a use comes to, and all uses with it, where the scope bounds that."""
+    most = approval_amounts.limit(approval.scope)
+    if most is None:
+        return {}
+    amount = approval_amounts.amount_of(approval.scope, wish.parameters)
+    if amount is None:
+        pointer = approval.scope["amount_pointer"]
+        raise Conflict("approval_action_mismatch", f"This grant is for amounts, and there is none at {pointer}.")
+    total = approval.spent + amount
+    if total > most:
+        left = approval_amounts.told(most - approval.spent)
+        raise Conflict("grant_amount_exceeded", f"This grant allows {left} more in total.", amount_left=left)
+    return {"amount": approval_amounts.told(amount), "total_amount": approval_amounts.told(total)}
 
 
 def used_by_act(gated: Gated, meta: Meta, view: View) -> list[NewEvent]:

@@ -26,6 +26,8 @@ class Grant(BaseModel):
     status: str = Field(description="active, revoked or lapsed.", examples=["active"])
     max_uses: int | None = Field(examples=[None])
     uses: int = Field(examples=[3])
+    max_total_amount: str | None = Field(description="What its uses may come to in total.", examples=[None])
+    total_amount: str | None = Field(description="What they have come to, where that is bounded.", examples=[None])
     last_used_at: str | None = Field(examples=["2026-11-24T05:40:00.123Z"])
     expires_at: str | None = Field(examples=["2026-12-24T05:30:00.123Z"])
     granted_by_type: str = Field(examples=["user"])

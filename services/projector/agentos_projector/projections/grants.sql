@@ -10,6 +10,8 @@ create table {table} (
     status          text        not null,
     max_uses        int,
     uses            int         not null,
+    max_total_amount text,
+    total_amount    text,
     last_used_at    timestamptz,
     expires_at      timestamptz,
     granted_by_type text        not null,
@@ -33,12 +35,12 @@ create index {table}_of_status on {table} (workspace_id, status, updated_at desc
 
 -- name: granted
 insert into {table} (
-    approval_id, workspace_id, room_id, thread_id, run_id, action, scope, status, max_uses, uses, expires_at,
+    approval_id, workspace_id, room_id, thread_id, run_id, action, scope, status, max_uses, uses, max_total_amount, expires_at,
     granted_by_type, granted_by_id, granted_at, correlation_id, updated_at, stream_seq, last_event_id
 )
 select
     e.entity_id, e.workspace_id, e.room_id, e.thread_id, e.run_id, e.data ->> 'action', e.data -> 'scope', 'active',
-    (e.data -> 'scope' ->> 'max_uses')::int, 0, (e.data ->> 'expires_at')::timestamptz, e.actor_type, e.actor_id,
+    (e.data -> 'scope' ->> 'max_uses')::int, 0, e.data -> 'scope' ->> 'max_total_amount', (e.data ->> 'expires_at')::timestamptz, e.actor_type, e.actor_id,
     e.recorded_at, e.correlation_id, e.recorded_at, e.stream_seq, e.event_id
 from {events}
 where e.event_type = 'approval.decided' and e.data ->> 'decision' = 'approve' and e.data -> 'scope' ->> 'type' <> 'once'
@@ -48,6 +50,7 @@ where e.event_type = 'approval.decided' and e.data ->> 'decision' = 'approve' an
 update {table} as g set
     status = coalesce(c.status, g.status),
     uses = g.uses + c.uses,
+    total_amount = coalesce(c.total_amount, g.total_amount),
     last_used_at = coalesce(c.last_used_at, g.last_used_at),
     revoked_by_type = coalesce(c.revoked_by_type, g.revoked_by_type),
     revoked_by_id = coalesce(c.revoked_by_id, g.revoked_by_id),
@@ -61,6 +64,8 @@ from (
         e.entity_id,
         min(case e.event_type when 'grant.revoked' then 'revoked' when 'approval.lapsed' then 'lapsed' end) as status,
         count(*) filter (where e.event_type = 'grant.used') as uses,
+        (array_agg(e.data ->> 'total_amount' order by e.stream_seq desc) filter (where e.data ? 'total_amount'))[1]
+            as total_amount,
         max(e.recorded_at) filter (where e.event_type = 'grant.used') as last_used_at,
         min(e.actor_type) filter (where e.event_type = 'grant.revoked') as revoked_by_type,
         min(e.actor_id) filter (where e.event_type = 'grant.revoked') as revoked_by_id,
