@@ -10,6 +10,8 @@ from agentos_shared.domain.approvals import Approval
 from agentos_shared.domain.capabilities import Capability
 from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
 from agentos_shared.domain.constraints import Constraint
+from agentos_shared.domain.egress_match import RuleBook
+from agentos_shared.domain.egress_rules import EgressRules
 from agentos_shared.domain.envelope import Event, Stream
 from agentos_shared.domain.kill_switches import KillSwitches
 from agentos_shared.domain.policy.facts import (
@@ -53,6 +55,7 @@ class Known:
         self._approvals: dict[_Key, dict[str, Approval]] = {}
         self._keys: dict[str, _Key] = {}
         self._agents: dict[str, Agent] = {}
+        self._rules = RuleBook()
 
     def version(self, entity_id: str) -> int:
         """``entity_version`` up to which an entity is known; 0 when it is not."""
@@ -69,6 +72,8 @@ class Known:
             self._learn_approval(first.entity_id, state)
         elif isinstance(state, Agent):
             self._agents[state.principal_id] = state
+        elif isinstance(state, EgressRules):
+            self._rules = RuleBook(state.rules.values())
         elif state is not None:
             self._states.setdefault(type(state), {})[first.entity_id] = state
         self._versions[first.entity_id] = last.entity_version
@@ -101,6 +106,7 @@ class Known:
             label=self._label(request),
             kill_switches=tuple(switch for state in switches.values() for switch in state.facts),
             constraints=tuple(fact for name, state in learned.items() if (fact := state.fact(name, now)) is not None),
+            egress_rules=self._rules.on(request.egress_host) if request.category == "egress" else (),
             rests_on=line if agent is None else (agent.agent_id, *line),
         )
 

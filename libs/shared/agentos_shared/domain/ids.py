@@ -30,6 +30,11 @@ DECISION: Final = "dec_"
 ENGINE: Final = "eng_"
 AGENT: Final = "agt_"
 ACTION: Final = "actn_"
+#: Before 32 hexadecimal digits.
+EGRESS_RULE: Final = "egr_"
+#: All rules of a workspace as one.
+EGRESS_RULES: Final = "egrs_"
+EGRESS_PROPOSAL: Final = "egp_"
 KILL_SWITCH: Final = "kill_"
 RESOURCE_LABEL: Final = "lbl_"
 #: Before 32 hexadecimal digits.

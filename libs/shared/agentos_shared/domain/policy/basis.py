@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
+from agentos_shared.domain.policy.egress import NO_RULINGS, Rulings, rulings_of
 from agentos_shared.domain.policy.facts import Label
 
 _LISTS: Final = ("bars", "denials", "forbidding", "requirements", "asking")
@@ -22,6 +23,8 @@ class Basis:
         exactly: whether the requirements are met by an approval of exactly this wish only.
         approval_id: an approval that covers it; exact_approval_id: one of exactly this.
         external, quarantined, label: what policies see besides the wish itself.
+        egress: what egress rules say of it.
+        valid_until: when the capability that it comes with ends.
     """
 
     bars: tuple[str, ...] = ()
@@ -35,11 +38,14 @@ class Basis:
     external: bool = False
     quarantined: bool = False
     label: Label = "internal"
+    egress: Rulings = NO_RULINGS
+    valid_until: str | None = None
 
     def told(self) -> dict[str, Any]:
         """As it is sent between processes, and recorded."""
         told: dict[str, Any] = {name: list(getattr(self, name)) for name in _LISTS}
-        return told | {name: getattr(self, name) for name in (*_FLAGS, *_IDS, "label")}
+        told |= {name: getattr(self, name) for name in (*_FLAGS, *_IDS, "label", "valid_until")}
+        return told if self.egress == NO_RULINGS else {**told, "egress": self.egress.told()}
 
 
 def basis_of(told: Mapping[str, Any]) -> Basis:
@@ -64,4 +70,6 @@ def basis_of(told: Mapping[str, Any]) -> Basis:
         members[name] = told[name]
     if told["label"] not in get_args(Label):
         raise ValueError("label is none")
-    return Basis(**members, label=told["label"])
+    egress = rulings_of(told["egress"]) if "egress" in told else NO_RULINGS
+    # Decisions from before there was such a member were not told when they end.
+    return Basis(**members, label=told["label"], egress=egress, valid_until=told.get("valid_until"))

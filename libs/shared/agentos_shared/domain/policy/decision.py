@@ -7,7 +7,7 @@ from typing import Any, Literal
 from agentos_shared.domain.envelope import Zone
 
 Verdict = Literal["allow", "deny", "require_approval"]
-Source = Literal["built_in", "file", "learned", "grant"]
+Source = Literal["built_in", "file", "learned", "grant", "rule"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,8 @@ class Rule:
     """A rule that had a part in a decision.
 
     Args:
-        rule_id: its reason code where it is built in, the policy's id of a file, the constraint's or approval's id.
+        rule_id: its reason code where it is built in, the policy's id of a file, the id of a constraint, an approval or
+            an egress rule.
         effect: what it says by itself.
     """
 
@@ -39,6 +40,8 @@ class Decision:
         action_digest: of exactly this wish; an approval ``once`` is bound to it.
         policy_bundle_hash: of the policies that were in force.
         approval_id: the approval that allows it.
+        shadow: rules that are only watched, and what they would have said.
+        valid_until: when what it rests on ends; None: it has no end of its own.
     """
 
     decision: Verdict
@@ -52,6 +55,13 @@ class Decision:
     zone: Zone
     obligations: tuple[Mapping[str, Any], ...] = ()
     approval_id: str | None = None
+    shadow: tuple[Mapping[str, Any], ...] = ()
+    valid_until: str | None = None
+
+    @property
+    def would_deny(self) -> bool:
+        """Whether it would be a denial if the rules that are only watched were in force."""
+        return self.decision != "deny" and any(one["effect"] == "deny" for one in self.shadow)
 
     @property
     def allowed(self) -> bool:
@@ -72,4 +82,6 @@ class Decision:
             "policy_bundle_hash": self.policy_bundle_hash,
             "zone": self.zone,
             "approval_id": self.approval_id,
+            "shadow": [dict(one) for one in self.shadow],
+            "valid_until": self.valid_until,
         }

@@ -3,6 +3,7 @@
 Kill switch, then who asks and with which capability, then whatever denies, then whatever asks for an approval, then the
 approvals that are there, then allow. A denial is never lifted by anything that comes later. Policies of a file and
 constraints that were learned take part as two more sources of denials and requirements: they narrow, and never widen.
+So do egress rules, except that one which allows lifts the one requirement that is there for whatever leaves the machine.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,11 @@ from typing import Final, Literal, Protocol
 
 from agentos_shared.domain.approval_scopes import Wish
 from agentos_shared.domain.capabilities import EVERYTHING, Capability
-from agentos_shared.domain.envelope import ZONES
+from agentos_shared.domain.egress_match import host_fits
+from agentos_shared.domain.envelope import ZONES, timestamp
 from agentos_shared.domain.policy.basis import Basis
 from agentos_shared.domain.policy.decision import Decision, Rule, Source, Verdict
+from agentos_shared.domain.policy.egress import NO_RULINGS, Rulings, rulings
 from agentos_shared.domain.policy.facts import ActionRule, Constraint, Facts, KillSwitch, Request
 from agentos_shared.domain.policy.reasons import REASONS
 
@@ -79,19 +82,20 @@ def evaluate(request: Request, facts: Facts, policies: Policies = NO_POLICIES) -
     """The decision on a request. The same arguments give the same decision, for ever."""
     denials = [_Finding(code, "deny") for code in bars(request, facts)]
     judged = policies.judge(request, facts)
-    denials += _denied(request, facts, judged)
-    if denials:
-        return _decision(request, policies.hash, denials)
-    requirements = list(_required(request, facts, judged))
-    if not requirements:
-        return _decision(request, policies.hash, [_Finding("default_allow", "allow")])
+    ruled = rulings(request, facts)
+    denials += _denied(request, facts, judged, ruled)
+    requirements = list(_required(request, facts, judged, ruled))
     exactly = any(finding.lift == "once" for finding in requirements)
-    return _weighed(request, policies.hash, requirements, _approval(request, facts, exactly))
+    approval_id = _approval(request, facts, exactly) if requirements and not denials else None
+    outcome = _Outcome(denials, requirements, approval_id, ruled, _ends(request, facts))
+    return outcome.decision(request, policies.hash)
 
 
 def basis(request: Request, facts: Facts) -> Basis:
     """All that :func:`evaluate` looks at besides policies of files."""
-    denials, requirements = list(_denied(request, facts, _SILENT)), list(_required(request, facts, _SILENT))
+    ruled = rulings(request, facts)
+    denials = list(_denied(request, facts, _SILENT, NO_RULINGS))
+    requirements = list(_required(request, facts, _SILENT, replace(ruled, asking=())))
     return Basis(
         bars=bars(request, facts),
         denials=tuple(finding.code for finding in denials if finding.source == "built_in"),
@@ -104,6 +108,8 @@ def basis(request: Request, facts: Facts) -> Basis:
         external=leaves_the_machine(request, facts),
         quarantined=facts.agent is not None and facts.agent.quarantined,
         label=facts.label.label,
+        egress=ruled,
+        valid_until=_ends(request, facts),
     )
 
 
@@ -113,20 +119,19 @@ def settled(request: Request, known: Basis, policies_hash: str, judged: Judgemen
         *(_Finding(code, "deny") for code in known.bars),
         *_errors(judged),
         *(_Finding(code, "deny") for code in known.denials),
+        *_denied_by_rules(known.egress),
         *_forbidden(judged),
         *(_Finding("constraint.learned", "deny", "learned", name) for name in known.forbidding),
     ]
-    if denials:
-        return _decision(request, policies_hash, denials)
     requirements = [
         *(_ask(code) for code in known.requirements),
+        *_asked_by_rules(known.egress),
         *_asked_for(judged),
         *(_Finding("constraint.learned", "require_approval", "learned", name) for name in known.asking),
     ]
-    if not requirements:
-        return _decision(request, policies_hash, [_Finding("default_allow", "allow")])
     approval_id = known.exact_approval_id if known.exactly else known.approval_id
-    return _weighed(request, policies_hash, requirements, approval_id)
+    outcome = _Outcome(denials, requirements, approval_id, known.egress, known.valid_until)
+    return outcome.decision(request, policies_hash)
 
 
 def bars(request: Request, facts: Facts) -> tuple[str, ...]:
@@ -172,7 +177,7 @@ def _stops(switch: KillSwitch, request: Request, facts: Facts, external: bool) -
         case "tool":
             return target is not None and target == request.tool_name
         case "egress_host":
-            return target is not None and request.egress_host is not None and _host_fits(request.egress_host, target)
+            return target is not None and request.egress_host is not None and host_fits(request.egress_host, target)
 
 
 def _unproven(request: Request, facts: Facts) -> Iterator[str]:
@@ -238,7 +243,7 @@ def _scope(request: Request, facts: Facts, capability: Capability) -> str | None
                 return "egress_domain_required"
             if request.egress_host is None:
                 return "context_missing_egress_domain"
-            fits = any(_host_fits(request.egress_host, domain) for domain in scopes["egress_domains"])
+            fits = any(host_fits(request.egress_host, domain) for domain in scopes["egress_domains"])
             return None if fits else "domain_not_allowed"
         case "action":
             if not scopes.get("action_types"):
@@ -246,15 +251,7 @@ def _scope(request: Request, facts: Facts, capability: Capability) -> str | None
             return None if capability.allows("action_types", request.action) else "action_not_allowed"
 
 
-def _host_fits(host: str, domain: str) -> bool:
-    """``*`` fits all; ``*.example.org`` fits example.org and what is under it; else the names must be equal."""
-    host, domain = host.lower(), domain.lower()
-    if domain.startswith("*."):
-        return host == domain[2:] or host.endswith(domain[1:])
-    return domain in (EVERYTHING, host)
-
-
-def _denied(request: Request, facts: Facts, judged: Judgement) -> Iterator[_Finding]:
+def _denied(request: Request, facts: Facts, judged: Judgement, ruled: Rulings) -> Iterator[_Finding]:
     yield from _errors(judged)
     rule = facts.action
     if _registered(request) and rule is not None:
@@ -269,12 +266,17 @@ def _denied(request: Request, facts: Facts, judged: Judgement) -> Iterator[_Find
     restricted = request.action in DATA_ACTIONS and label.label == "restricted"
     if restricted and (label.room_id is None or label.room_id != request.room_id):
         yield _Finding("data_access_restricted_room_mismatch", "deny")
+    yield from _denied_by_rules(ruled)
     yield from _forbidden(judged)
     yield from _constraints(request, facts, "deny")
 
 
 def _errors(judged: Judgement) -> Iterator[_Finding]:
     return (_Finding("policy.error_fail_closed", "deny", "file", error) for error in judged.errors)
+
+
+def _denied_by_rules(ruled: Rulings) -> Iterator[_Finding]:
+    return (_Finding("egress.host_not_allowed", "deny", "rule", rule_id) for rule_id in ruled.denying)
 
 
 def _forbidden(judged: Judgement) -> Iterator[_Finding]:
@@ -291,7 +293,7 @@ def _registered(request: Request) -> bool:
     return request.category in ("action", "egress") and request.action != EXTERNAL_WRITE
 
 
-def _required(request: Request, facts: Facts, judged: Judgement) -> Iterator[_Finding]:
+def _required(request: Request, facts: Facts, judged: Judgement, ruled: Rulings) -> Iterator[_Finding]:
     rule = facts.action
     high = request.zone == "high_stakes"
     if _registered(request):
@@ -300,14 +302,20 @@ def _required(request: Request, facts: Facts, judged: Judgement) -> Iterator[_Fi
                 yield _ask("zone.unregistered_requires_approval")
         else:
             yield from _asked_by(rule, request)
-    if request.action == EXTERNAL_WRITE or request.category == "egress":
+    if (request.action == EXTERNAL_WRITE or request.category == "egress") and not ruled.allowing:
         yield _ask("external_write_requires_approval")
     if request.action in DATA_ACTIONS and facts.label.label in _SENSITIVE and not request.justification:
         wanted = facts.label.purpose_tags
         if wanted and not set(wanted) & set(request.purpose_tags):
             yield _ask("data_access_purpose_hint_mismatch")
+    yield from _asked_by_rules(ruled)
     yield from _asked_for(judged)
     yield from _constraints(request, facts, "require_approval")
+
+
+def _asked_by_rules(ruled: Rulings) -> Iterator[_Finding]:
+    code = "egress.rule_requires_approval"
+    return (_Finding(code, "require_approval", "rule", rule_id) for rule_id in ruled.asking)
 
 
 def _asked_for(judged: Judgement) -> Iterator[_Finding]:
@@ -379,14 +387,40 @@ def _approval(request: Request, facts: Facts, exactly: bool) -> str | None:
     return None
 
 
-def _weighed(
-    request: Request, policies_hash: str, requirements: Sequence[_Finding], approval_id: str | None
-) -> Decision:
-    """The decision where only requirements stand against it, and perhaps an approval that meets them."""
-    if approval_id is None:
-        return _decision(request, policies_hash, requirements)
-    grant = _Finding("approval_allows_action", "allow", "grant", approval_id)
-    return _decision(request, policies_hash, [grant, *requirements], approval_id)
+def _ends(request: Request, facts: Facts) -> str | None:
+    """When the capability of a request ends."""
+    capability = None if request.capability_token_id is None else facts.capability
+    return None if capability is None or capability.valid_until is None else timestamp(capability.valid_until)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """All that was found about a request, in the order in which it counts."""
+
+    denials: Sequence[_Finding]
+    requirements: Sequence[_Finding]
+    approval_id: str | None
+    ruled: Rulings
+    valid_until: str | None
+
+    def decision(self, request: Request, policies_hash: str) -> Decision:
+        """What follows from it."""
+        shadow = self.ruled.shadow
+        if self.denials:
+            return replace(_decision(request, policies_hash, self.denials), shadow=shadow)
+        approval_id = self.approval_id if self.requirements else None
+        found = self.requirements
+        if approval_id is not None:
+            found = [_Finding("approval_allows_action", "allow", "grant", approval_id), *self.requirements]
+        elif not self.requirements:
+            rules = [_Finding("egress.rule_allows", "allow", "rule", rule_id) for rule_id in self.ruled.allowing]
+            found = rules or [_Finding("default_allow", "allow")]
+        return replace(
+            _decision(request, policies_hash, found, approval_id),
+            obligations=self.ruled.obligations,
+            shadow=shadow,
+            valid_until=min(filter(None, (self.valid_until, self.ruled.valid_until)), default=None),
+        )
 
 
 def _decision(

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from agentos_shared.domain.approvals import Approval
 from agentos_shared.domain.capabilities import Capability
+from agentos_shared.domain.egress_match import EgressRule
 from agentos_shared.domain.envelope import Actor, Zone
 
 Category = Literal["action", "tool_call", "data_access", "egress"]
@@ -20,7 +21,9 @@ Label = Literal["public", "internal", "restricted", "confidential", "sensitive_p
 Effect = Literal["deny", "require_approval", "warn"]
 
 #: Kinds of entities (``entity_type``) that decisions depend on.
-FACT_KINDS: Final = frozenset({"action", "agent", "approval", "capability", "kill_switch", "resource_label"})
+FACT_KINDS: Final = frozenset(
+    {"action", "agent", "approval", "capability", "egress_rule", "kill_switch", "resource_label"}
+)
 #: Events of other kinds that decisions depend on: a constraint matters once a person has decided on it.
 FACT_EVENTS: Final = frozenset({"constraint.activated", "constraint.retired"})
 
@@ -37,7 +40,8 @@ class Request:
         capability_scopes: what the token that came along leaves of the capability's scopes; None: it came without one.
         zone: of the call: the highest of its room's, its run's and the one that was asked for.
         resource: what it is done to: a URL, a path, a table.
-        tool_name, egress_host: where the category has such.
+        tool_name, egress_host: where the category has such. egress_method: in capitals, ``CONNECT`` for a tunnel;
+            egress_port; egress_path: without the query. What is None is not known.
         purpose_tags, justification: of access to data.
         context: free-form, from the caller; recorded, and seen by policies.
         digest: see :func:`agentos_shared.domain.actions.action_digest`.
@@ -59,6 +63,9 @@ class Request:
     resource: str | None = None
     tool_name: str | None = None
     egress_host: str | None = None
+    egress_method: str | None = None
+    egress_port: int | None = None
+    egress_path: str | None = None
     purpose_tags: tuple[str, ...] = ()
     justification: str | None = None
     context: Mapping[str, Any] = field(default_factory=dict)
@@ -157,6 +164,7 @@ class Facts:
             leaves the machine is stopped.
         label: of the data that is to be accessed.
         constraints: active ones of the workspace.
+        egress_rules: those of the workspace that may be about ``request.egress_host``.
         rests_on: ids of the workspace's own entities, besides its kill switches, that an allow rests on: the agent, the
             capability and those that it was delegated from.
     """
@@ -171,6 +179,7 @@ class Facts:
     kill_switch_known: bool = True
     label: DataLabel = field(default_factory=DataLabel)
     constraints: tuple[Constraint, ...] = ()
+    egress_rules: tuple[EgressRule, ...] = ()
     rests_on: tuple[str, ...] = ()
 
 

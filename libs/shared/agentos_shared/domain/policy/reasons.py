@@ -93,6 +93,20 @@ REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
         ),
         "action_pre_approval_required": Reason("This action needs an approval of exactly what is to be done.", _ASK),
         "external_write_requires_approval": Reason("What leaves this machine needs an approval.", _ASK),
+        "egress.host_not_allowed": Reason(
+            "An egress rule denies requests like this one.",
+            ("See determining_rules and GET /v1/egress/rules; propose another rule: POST /v1/egress/proposals.",),
+        ),
+        "egress.rule_requires_approval": Reason("An egress rule asks for an approval of requests like this one.", _ASK),
+        "egress.rule_allows": Reason("An egress rule allows requests like this one.", severity="info"),
+        "egress.rate_limited": Reason(
+            "The rate limit of an egress rule is reached.", ("Try again after retry_after seconds.",), "info", True
+        ),
+        "quota_exceeded": Reason(
+            "This workspace's quota of requests that leave the machine is used up.",
+            ("Try again after retry_after seconds; EGRESS_MAX_REQUESTS_PER_HOUR sets it.",),
+            retryable=True,
+        ),
         "zone.unregistered_requires_approval": Reason(
             "An action that nobody registered needs an approval in the zone high_stakes.", _ASK
         ),

@@ -23,6 +23,9 @@ _PLAIN = (
     "resource",
     "tool_name",
     "egress_host",
+    "egress_method",
+    "egress_port",
+    "egress_path",
     "justification",
 )
 
@@ -64,4 +67,6 @@ def decision_of(told: Mapping[str, Any]) -> Decision:
         zone=told["zone"],
         obligations=tuple(told["obligations"]),
         approval_id=told["approval_id"],
+        shadow=tuple(told["shadow"]),
+        valid_until=told["valid_until"],
     )
