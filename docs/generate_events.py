@@ -235,7 +235,9 @@ _IN_ROOM = {"action": "email.send", "room_id": ENTITIES["room"], "scope": {"type
 _LATER = MOMENT + timedelta(days=31)
 EXAMPLES += (
     Example("approval.create", {**_EMAIL, "room_id": ENTITIES["room"]}, loaded=MOMENT),
+    Example("approval.see", {}),
     Example("approval.decide", {"decision": "approve", "reason": "looks right"}, loaded=MOMENT),
+    Example("approval.deliver", {}),
     Example("approval.consume", {"action_digest": _DIGEST}, loaded=Moment(MOMENT)),
     Example("approval.create", _IN_ROOM, new="grant", loaded=MOMENT),
     Example("approval.decide", {"decision": "approve"}, on="grant", loaded=MOMENT),
@@ -497,6 +499,8 @@ def _cause(kind: CommandType | None) -> str:
         return "the secret scanner, in the append itself"
     if kind.name == "approval.expire":
         return f"the API itself, when the time has come, command `{kind.name}`"
+    if kind.name == "approval.deliver":
+        return f"the API itself, once its answer has reached somebody who waited, command `{kind.name}`"
     if kind.name == "capability.use":
         return "the API itself, for each command that comes with a token whose uses are counted"
     if kind.internal:

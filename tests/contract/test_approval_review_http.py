@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.contract.test_approvals_http import ask, asked, decide, make, read, refused, row
-from tests.fixtures.stack import Stack
+from tests.fixtures.stack import Stack, wait_until
 
 
 @pytest.fixture
@@ -75,3 +75,32 @@ def test_of_many_payments_at_once_none_passes_the_total(client: httpx.Client, ro
     row(client, path)  # it is projected by now
     (grant,) = read(client, "/v1/grants")["grants"]
     assert (grant["uses"], grant["max_total_amount"], grant["total_amount"]) == (14, "100.00", "98")
+
+
+def test_it_tells_when_what_happened(client: httpx.Client, room: str) -> None:
+    made = ask(client, room_id=room)
+    path = f"/v1/approvals/{made['approval_id']}"
+    marks = ("seen_at", "seen_by_id", "decided_at", "delivered_at", "consumed_at")
+    assert all(row(client, path)[name] is None for name in marks)
+    seen = make(client, f"{path}/seen", {"actor_type": "user", "actor_id": "ada"}, 200)
+    assert make(client, f"{path}/seen", {"actor_type": "user", "actor_id": "bo"}, 200)["event_id"] == seen["event_id"]
+    refused(client.post(f"{path}/seen", json={"actor_type": "agent", "actor_id": "x"}), 403, "approver_must_be_user")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(row, client, path, wait_s=20)
+        decide(client, path, "approve")
+        assert waiting.result()["status"] == "approved"
+    wait_until(lambda: row(client, path)["delivered_at"] is not None, 5)
+    row(client, path, wait_s=1)
+    make(client, f"{path}/consume", {"action_digest": made["action_digest"]}, 200)
+    found = row(client, path)
+    assert found["seen_by_id"] == "ada"
+    times = ("requested_at", "seen_at", "decided_at", "delivered_at", "consumed_at")
+    assert [found[name] for name in times] == sorted(found[name] for name in times)
+    events = read(client, "/v1/events", stream_type="room", stream_id=room)["events"]
+    assert [event["event_type"] for event in events if event["entity_type"] == "approval"] == [
+        "approval.requested",
+        "approval.seen",
+        "approval.decided",
+        "approval.delivered",
+        "approval.consumed",
+    ]

@@ -1,7 +1,7 @@
 """Whatever happens to approvals, and however it is cut into batches: the same rows, live, rebuilt and as folded."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -15,14 +15,16 @@ from agentos_projector.projections import PROJECTIONS
 from agentos_projector.rebuild import rebuild
 from agentos_shared.bus.consumer import Consumer, Limits
 from agentos_shared.domain import approval_decisions as decisions
-from agentos_shared.domain import approval_life, approvals, grants, principals
+from agentos_shared.domain import approval_life, approval_marks, approvals, grants, principals
 from agentos_shared.domain.approval_bodies import (
     CancelApproval,
     ConsumeApproval,
     CreateApproval,
     DecideApproval,
+    DeliverApproval,
     ExpireApproval,
     RevokeGrant,
+    SeeApproval,
 )
 from agentos_shared.domain.approvals import Approval
 from agentos_shared.domain.decider import Command, Decide, Meta
@@ -36,6 +38,14 @@ from tests.fixtures.projecting import connected, insert
 from tests.fixtures.stack import Postgres
 from tests.property.test_projections import Silent, run
 
+ENDS = (
+    "approval.expired",
+    "approval.cancelled",
+    "approval.superseded",
+    "approval.consumed",
+    "approval.lapsed",
+    "grant.revoked",
+)
 DIGEST = "sha256:" + "1" * 64
 SCOPES: tuple[dict[str, Any], ...] = ({"type": "once"}, {"type": "workspace", "max_uses": 3}, {"type": "pattern"})
 
@@ -43,7 +53,7 @@ small = st.integers(0, 2)
 happenings = st.one_of(
     st.tuples(st.sampled_from(["use", "use", "hold", "approve"]), small, small),
     st.tuples(st.sampled_from(["approve", "approve", "deny", "hold", "use", "use"]), small, small),
-    st.tuples(st.sampled_from(["cancel", "revoke", "tick", "tick", "supersede"]), small, small),
+    st.tuples(st.sampled_from(["see", "deliver", "cancel", "revoke", "tick", "tick", "supersede"]), small, small),
     st.tuples(st.just("project"), st.integers(1, 7), small),
 )
 
@@ -95,6 +105,10 @@ class History:
                 if verb == "approve" and not which and variant:
                     body["edited_request"] = {"m": variant}
                 return decisions.decide, DecideApproval.model_validate(body)
+            case "see":
+                return approval_marks.see, SeeApproval()
+            case "deliver":
+                return approval_marks.deliver, DeliverApproval()
             case "use":
                 return grants.consume, ConsumeApproval(action_digest=DIGEST)
             case "cancel":
@@ -130,6 +144,10 @@ def folded(events: Sequence[Event]) -> dict[str, tuple[Approval, list[Event]]]:
     return {key: (state, own) for key, (state, own) in found.items() if state is not None}
 
 
+def first_at(own: Sequence[Event], *types: str) -> datetime | None:
+    return next((event.recorded_at for event in own if event.event_type in types), None)
+
+
 def row_of(state: Approval, own: Sequence[Event]) -> dict[str, Any]:
     decided = [event for event in own if event.event_type == "approval.decided"]
     last = decided[-1].data if decided else {}
@@ -146,13 +164,16 @@ def row_of(state: Approval, own: Sequence[Event]) -> dict[str, Any]:
         "escalate_at": state.escalate_at,
         "escalations": state.escalated,
         "required_approvals": state.votes.required,
+        "seen_at": first_at(own, "approval.seen"),
+        "delivered_at": first_at(own, "approval.delivered"),
+        "consumed_at": first_at(own, "approval.consumed", "grant.used"),
         "voters": [event.actor_id for event in own if event.event_type == "approval.vote_recorded"],
         "edited_request": last.get("edited_request"),
         "decision": last.get("decision"),
         "decision_reason": last.get("reason"),
         "decided_at": decided[-1].recorded_at if decided else None,
-        "ended_at": own[-1].recorded_at if over else None,
-        "superseded_by": own[-1].data.get("superseded_by"),
+        "ended_at": first_at(own, *ENDS) or (decided[-1].recorded_at if over else None),
+        "superseded_by": next((event.data["superseded_by"] for event in own if "superseded_by" in event.data), None),
         "request": own[0].data["request"],
         "updated_at": own[-1].recorded_at,
         "entity_version": len(own),

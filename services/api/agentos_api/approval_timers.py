@@ -18,7 +18,7 @@ from agentos_api.append.submission import Answer, Outcome
 from agentos_api.commands import Caller, Commands
 from agentos_api.reads.paging import EARLIEST
 from agentos_shared.domain import principals
-from agentos_shared.domain.approval_life import due_after
+from agentos_shared.domain.approval_life import TIMELESS, due_after
 from agentos_shared.domain.errors import DomainError
 from agentos_shared.host import metrics
 from agentos_shared.host.lifecycle import CLOCK, RNG, Clock, Rng
@@ -70,7 +70,7 @@ class ApprovalTimers:
         for event in (committed.event for committed in batch):
             if event.entity_type == "kill_switch":  # time stands still, or goes on
                 self._asleep.clear()
-            if event.entity_type != "approval" or event.event_type == "grant.used":
+            if event.entity_type != "approval" or event.event_type in TIMELESS:
                 continue
             key = event.workspace_id, event.entity_id
             self._asleep.pop(key, None)

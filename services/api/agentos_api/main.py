@@ -17,6 +17,7 @@ from agentos_api.append.appender import Appender
 from agentos_api.append.locator import Locator
 from agentos_api.append.store import PostgresStore, sweep_old_keys
 from agentos_api.approval_batch import Batches
+from agentos_api.approval_deliveries import Deliveries
 from agentos_api.approval_timers import ApprovalTimers
 from agentos_api.authzen import AuthZen
 from agentos_api.blobs import Blobs
@@ -86,8 +87,9 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     relay = Relay(dsn, nats)
     hub = Hub(StoreHistory(pool), nats)
     projected = Projected()
-    decisions = Decisions(nats)
-    services = Services(settings, pool, nats, appender, relay, hub, projected, decisions, _health(pool, nats))
+    decisions, deliveries = Decisions(nats), Deliveries()
+    health = _health(pool, nats)
+    services = Services(settings, pool, nats, appender, relay, hub, projected, decisions, deliveries, health)
     locator = Locator(pool)
     disk = DiskWatch(settings.disk_path, int(settings.disk_low_mb * 1024 * 1024))
     blobs = Blobs(settings.blob_dir)
@@ -147,6 +149,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
         tasks.spawn("appender", appender.run)
         http = tasks.spawn("http", server.serve)
         tasks.spawn("approval timers", timers.run, on_crash="restart")
+        tasks.spawn("deliveries", lambda: deliveries.run(commands), on_crash="restart")
         tasks.spawn("guard", guard.run, on_crash="restart")
         tasks.spawn("run pings", pings.run, on_crash="restart")
         tasks.spawn("slow heads", server.close_slow_heads)

@@ -6,6 +6,7 @@ import asyncpg
 from nats.aio.client import Client
 
 from agentos_api.append.appender import Appender
+from agentos_api.approval_deliveries import Deliveries
 from agentos_api.live.decisions import Decisions
 from agentos_api.live.hub import Hub
 from agentos_api.reads.waiting import Projected
@@ -26,4 +27,5 @@ class Services:
     hub: Hub
     projected: Projected
     decisions: Decisions
+    deliveries: Deliveries
     health: Health

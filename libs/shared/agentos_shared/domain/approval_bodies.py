@@ -106,5 +106,17 @@ class RevokeGrant(CommandBody):
         return "user", "ceo"
 
 
+class SeeApproval(CommandBody):
+    """Notes that a person has seen a request. The first time counts, while it can be decided; then nothing happens."""
+
+    def speaker(self) -> tuple[ActorType, str]:
+        """Who sees it when nobody is named."""
+        return "user", "ceo"
+
+
+class DeliverApproval(CommandBody):
+    """Notes that its answer has reached somebody who waited for it."""
+
+
 class ExpireApproval(CommandBody):
     """Does what its time has brought about: a request expires or wakes, what was allowed lapses."""

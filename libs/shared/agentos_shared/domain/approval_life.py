@@ -12,6 +12,8 @@ from agentos_shared.domain.approvals import Approval, Status, first
 from agentos_shared.domain.capabilities import moment
 from agentos_shared.domain.envelope import Actor, Event
 
+#: Events after which time goes on as before.
+TIMELESS: Final = frozenset({"grant.used", "approval.vote_recorded", "approval.seen", "approval.delivered"})
 _STATUS_OF: Final[dict[str, Status]] = {"approve": "approved", "deny": "denied", "hold": "held"}
 _ENDS: Final[dict[str, Status]] = {
     "approval.expired": "expired",
@@ -71,6 +73,10 @@ def evolve(state: Approval | None, event: Event) -> Approval | None:
             terms = Terms(data["scope"], data["expires_at"], data["action_digest"], data["edited_request"])
             voter = Actor(event.actor_type, event.actor_id, event.actor_principal_id)
             return replace(state, votes=state.votes.and_(voter, terms))
+        case "approval.seen":
+            return replace(state, seen=True)
+        case "approval.delivered":
+            return replace(state, delivered=True)
         case "approval.resumed":
             end, again = _at(data["decide_by"]), _at(data["escalate_at"])
             at = event.recorded_at
@@ -85,7 +91,7 @@ def evolve(state: Approval | None, event: Event) -> Approval | None:
 
 
 def due_after(event: Event) -> datetime | None:
-    """When time will bring about the next thing by itself, as an event leaves it (``grant.used`` leaves it alone)."""
+    """When time will bring about the next thing by itself, as an event leaves it (those of ``TIMELESS`` do not say)."""
     data = event.data
     ends: tuple[str, ...] = ()
     if event.event_type in ("approval.requested", "approval.resumed", "approval.escalated"):

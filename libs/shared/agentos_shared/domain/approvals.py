@@ -69,6 +69,7 @@ class Approval:
         clock_from: when ``decide_by`` was set. remaining: what was left to decide when it was put on hold.
         spent: the sum of what its uses came to, where its scope bounds that.
         editable: whether the digest is that of the request, so that it follows when the request is edited.
+        seen: by a person, before it was decided. delivered: its answer has reached somebody who waited.
         votes: who has approved so far, where several people must.
         escalation: (seconds, whom to tell) of each step that is left. escalate_at: when the next one is due.
     """
@@ -95,6 +96,8 @@ class Approval:
     uses: int = 0
     spent: Decimal = ZERO
     editable: bool = False
+    seen: bool = False
+    delivered: bool = False
     votes: Votes = field(default_factory=Votes)
     escalation: tuple[tuple[int, str], ...] = ()
     escalate_at: datetime | None = None

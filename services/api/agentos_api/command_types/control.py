@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from agentos_api.append.locator import Location
 from agentos_api.command_type import CommandType, Reader, Reference
-from agentos_shared.domain import approval_bodies, approval_decisions, approvals, grants, ids
+from agentos_shared.domain import approval_bodies, approval_decisions, approval_marks, approvals, grants, ids
 from agentos_shared.domain.approval_bodies import CreateApproval, DecideApproval
 from agentos_shared.domain.approvals import Approval
 from agentos_shared.domain.decider import Command, View
@@ -98,6 +98,16 @@ CONTROL: Final = (
         status=200,
     ),
     CommandType(
+        name="approval.see",
+        path="/v1/approvals/{approval_id}/seen",
+        body=approval_bodies.SeeApproval,
+        decide=approval_marks.see,
+        by_person=True,
+        parent="approval",
+        extra=_status,
+        status=200,
+    ),
+    CommandType(
         name="approval.cancel",
         path="/v1/approvals/{approval_id}/cancel",
         body=approval_bodies.CancelApproval,
@@ -129,6 +139,15 @@ CONTROL: Final = (
         load=_now,
         extra=_status,
         status=200,
+    ),
+    CommandType(
+        name="approval.deliver",
+        path="",
+        body=approval_bodies.DeliverApproval,
+        decide=approval_marks.deliver,
+        parent="approval",
+        status=200,
+        internal=True,
     ),
     CommandType(
         name="approval.expire",

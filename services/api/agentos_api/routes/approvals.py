@@ -71,6 +71,12 @@ class Approval(BaseModel):
     escalate_at: str | None = Field(description="When the next step of the escalation comes.", examples=[None])
     escalations: int = Field(examples=[0])
     required_approvals: int = Field(description="People who must approve it.", examples=[1])
+    seen_at: str | None = Field(description="When a person first saw it, before it was decided.", examples=[None])
+    seen_by_id: str | None = Field(examples=["ceo"])
+    delivered_at: str | None = Field(
+        description="When the answer first reached somebody who waited for it (`wait_s`).", examples=[None]
+    )
+    consumed_at: str | None = Field(description="When it was first used.", examples=[None])
     votes: list[Vote] = Field(description="Who has approved it, where several people must.")
 
 
@@ -141,6 +147,8 @@ async def get_approval(
     look = partial(reader.entity, SQL["get_approval"], approval_id, missing)
     decisions = request.app.state.services.decisions
     row = await decisions.until(approval_id, seconds, look, _decided, _stream)
+    if seconds > 0 and _decided(row) and row["delivered_at"] is None:
+        request.app.state.services.deliveries.note(row["workspace_id"], approval_id)
     return answer({"approval": LISTING.entry(row)})
 
 

@@ -10,9 +10,11 @@ APPROVALS: Final = load(
     {
         "requested": {"approval.requested"},
         "changed": {
+            "approval.seen",
             "approval.vote_recorded",
             "approval.decided",
             "approval.resumed",
+            "approval.delivered",
             "approval.escalated",
             "approval.expired",
             "approval.cancelled",

@@ -36,6 +36,10 @@ create table {table} (
     escalations       int         not null,
     required_approvals int       not null,
     votes             jsonb       not null,
+    seen_at           timestamptz,
+    seen_by_id        text,
+    delivered_at      timestamptz,
+    consumed_at       timestamptz,
     due_at            timestamptz,
     entity_version    int         not null,
     stream_seq        bigint      not null,
@@ -90,6 +94,10 @@ update {table} as a set
     escalate_at = case when t.entity_id is null then a.escalate_at else t.escalate_at end,
     escalations = a.escalations + c.escalations,
     votes = a.votes || c.votes,
+    seen_at = coalesce(a.seen_at, c.seen_at),
+    seen_by_id = coalesce(a.seen_by_id, c.seen_by_id),
+    delivered_at = coalesce(a.delivered_at, c.delivered_at),
+    consumed_at = coalesce(a.consumed_at, c.consumed_at),
     uses = a.uses + c.uses,
     ended_at = coalesce(c.ended_at, a.ended_at),
     superseded_by = coalesce(c.superseded_by, a.superseded_by),
@@ -109,6 +117,10 @@ from (
         (array_agg(s.status order by s.stream_seq desc) filter (where s.status is not null))[1] as status,
         count(*) filter (where s.event_type in ('approval.consumed', 'grant.used')) as uses,
         count(*) filter (where s.event_type = 'approval.escalated') as escalations,
+        min(s.recorded_at) filter (where s.event_type = 'approval.seen') as seen_at,
+        min(s.actor_id) filter (where s.event_type = 'approval.seen') as seen_by_id,
+        min(s.recorded_at) filter (where s.event_type = 'approval.delivered') as delivered_at,
+        min(s.recorded_at) filter (where s.event_type in ('approval.consumed', 'grant.used')) as consumed_at,
         coalesce(jsonb_agg(s.vote order by s.stream_seq) filter (where s.vote is not null), '[]') as votes,
         max(s.recorded_at) filter (
             where s.status in ('expired', 'cancelled', 'superseded', 'consumed', 'lapsed', 'revoked', 'denied')
@@ -120,7 +132,7 @@ from (
         (array_agg(s.event_id order by s.stream_seq desc))[1] as last_event_id
     from (
         select
-            e.entity_id, e.event_type, e.event_id, e.recorded_at, e.stream_seq, e.entity_version,
+            e.entity_id, e.event_type, e.event_id, e.actor_id, e.recorded_at, e.stream_seq, e.entity_version,
             e.data ->> 'superseded_by' as superseded_by,
             case e.event_type when 'approval.vote_recorded' then jsonb_build_object(
                 'actor_type', e.actor_type, 'actor_id', e.actor_id,
@@ -136,6 +148,8 @@ from (
                 when 'grant.used' then null
                 when 'approval.escalated' then null
                 when 'approval.vote_recorded' then null
+                when 'approval.seen' then null
+                when 'approval.delivered' then null
                 else substr(e.event_type, length('approval.') + 1)
             end as status
         from {events}
