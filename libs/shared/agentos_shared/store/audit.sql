@@ -42,16 +42,16 @@ order by s.ordinal, e.stream_seq
 
 -- name: recorded_redactions
 -- Which of some events of a stream an event of the same stream says were redacted.
-select data ->> 'target_event_id' as event_id from evt_events
+select evt_events.data ->> 'target_event_id' as event_id from evt_events
 where stream_type = $1 and stream_id = $2 and event_type = 'event.redacted'
-    and data ->> 'target_event_id' = any($3::text[])
+    and evt_events.data ->> 'target_event_id' = any($3::text[])
 
 -- name: unflagged_redaction
 -- The first event that was redacted, as an event within (after, upto] says, and does not say so itself.
 with told as materialized (
-    select data ->> 'target_event_id' as target from evt_events
+    select evt_events.data ->> 'target_event_id' as target from evt_events
     where stream_type = $1 and stream_id = $2 and stream_seq > $3 and stream_seq <= $4
-        and event_type = 'event.redacted' and data ->> 'target_event_id' ~ '^[0-9a-f-]{36}$'
+        and event_type = 'event.redacted' and evt_events.data ->> 'target_event_id' ~ '^[0-9a-f-]{36}$'
 )
 select e.stream_seq, e.event_id, e.event_type, e.event_hash
 from told join evt_events e on e.event_id = told.target::uuid
@@ -65,12 +65,6 @@ select 'trigger ' || g.name || case when t.oid is null then ' is gone' else ' is
 from unnest(array['evt_events_append_only', 'evt_events_no_truncate']) g (name)
 left join pg_trigger t on t.tgrelid = 'evt_events'::regclass and t.tgname = g.name
 where t.oid is null or t.tgenabled not in ('O', 'A')
-union all
-select 'column data of evt_events is no longer derived from content'
-where not exists (
-    select from pg_attribute
-    where attrelid = 'evt_events'::regclass and attname = 'data' and attgenerated = 's' and not attisdropped
-)
 
 -- name: unkept_checkpoints
 -- Streams whose end at the last verification is no longer what it was. This finds what the chain alone cannot: a tail

@@ -23,7 +23,7 @@ class Head(NamedTuple):
 
 
 def event_of(row: asyncpg.Record) -> Event:
-    """An event from a row of ``evt_events`` (all columns; ``data`` is not read, being derived from ``content``)."""
+    """An event from a row of ``evt_events`` (all columns)."""
     return Event(
         event_id=str(row["event_id"]),
         event_type=row["event_type"],

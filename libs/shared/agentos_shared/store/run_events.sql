@@ -26,7 +26,8 @@ limit 1
 -- name: active_runs
 -- How many runs of an experiment have not ended. A look at each run: no plan can join the ends of all runs to it.
 select count(*) from evt_events created
-where created.event_type = 'run.created' and created.data ->> 'experiment_id' = $1
+where created.event_type = 'run.created' and strpos(created.content, '"experiment_id":"') > 0
+    and created.data ->> 'experiment_id' = $1
     and (
         select ended.entity_version from evt_events ended
         where ended.entity_id = created.entity_id and ended.event_type = any($2::text[])

@@ -44,6 +44,46 @@ CREATE TYPE public.evt_new_event AS (
 	event_hash text
 );
 
+CREATE TABLE public.evt_events (
+    event_id uuid NOT NULL,
+    event_type text NOT NULL,
+    event_version integer NOT NULL,
+    occurred_at timestamp(3) with time zone NOT NULL,
+    recorded_at timestamp(3) with time zone NOT NULL,
+    workspace_id text NOT NULL,
+    mission_id text,
+    room_id text,
+    thread_id text,
+    run_id text,
+    step_id text,
+    actor_type text NOT NULL,
+    actor_id text NOT NULL,
+    actor_principal_id text NOT NULL,
+    zone text NOT NULL,
+    stream_type text NOT NULL,
+    stream_id text NOT NULL,
+    stream_seq bigint NOT NULL,
+    entity_type text NOT NULL,
+    entity_id text NOT NULL,
+    entity_version integer NOT NULL,
+    correlation_id text NOT NULL,
+    causation_id text,
+    redaction_level text DEFAULT 'none'::text NOT NULL,
+    contains_secrets boolean DEFAULT false NOT NULL,
+    idempotency_key text,
+    prev_event_hash text,
+    event_hash text NOT NULL,
+    content text NOT NULL,
+    salt bytea,
+    data_digest text NOT NULL,
+    CONSTRAINT evt_events_entity_version_check CHECK ((entity_version > 0)),
+    CONSTRAINT evt_events_stream_seq_check CHECK ((stream_seq > 0))
+);
+
+CREATE FUNCTION public.data(event public.evt_events) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (((event).content)::jsonb -> 'data'::text);
+
 CREATE FUNCTION public.evt_refuse_change() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -85,43 +125,6 @@ CREATE TABLE public.evt_checkpoints (
     seq bigint NOT NULL,
     hash text,
     updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
-);
-
-CREATE TABLE public.evt_events (
-    event_id uuid NOT NULL,
-    event_type text NOT NULL,
-    event_version integer NOT NULL,
-    occurred_at timestamp(3) with time zone NOT NULL,
-    recorded_at timestamp(3) with time zone NOT NULL,
-    workspace_id text NOT NULL,
-    mission_id text,
-    room_id text,
-    thread_id text,
-    run_id text,
-    step_id text,
-    actor_type text NOT NULL,
-    actor_id text NOT NULL,
-    actor_principal_id text NOT NULL,
-    zone text NOT NULL,
-    stream_type text NOT NULL,
-    stream_id text NOT NULL,
-    stream_seq bigint NOT NULL,
-    entity_type text NOT NULL,
-    entity_id text NOT NULL,
-    entity_version integer NOT NULL,
-    correlation_id text NOT NULL,
-    causation_id text,
-    redaction_level text DEFAULT 'none'::text NOT NULL,
-    contains_secrets boolean DEFAULT false NOT NULL,
-    idempotency_key text,
-    prev_event_hash text,
-    event_hash text NOT NULL,
-    content text NOT NULL,
-    salt bytea,
-    data_digest text NOT NULL,
-    data jsonb GENERATED ALWAYS AS (((content)::jsonb -> 'data'::text)) STORED NOT NULL,
-    CONSTRAINT evt_events_entity_version_check CHECK ((entity_version > 0)),
-    CONSTRAINT evt_events_stream_seq_check CHECK ((stream_seq > 0))
 );
 
 CREATE TABLE public.evt_keys (
@@ -193,11 +196,11 @@ ALTER TABLE ONLY public.evt_stream_heads
 
 CREATE INDEX evt_events_correlation ON public.evt_events USING btree (correlation_id, recorded_at, event_id);
 
-CREATE INDEX evt_events_data_agent ON public.evt_events USING btree (((data ->> 'agent_id'::text)), recorded_at, event_id) WHERE ((data ->> 'agent_id'::text) IS NOT NULL);
+CREATE INDEX evt_events_data_agent ON public.evt_events USING btree (((((content)::jsonb -> 'data'::text) ->> 'agent_id'::text)), recorded_at, event_id) WHERE (strpos(content, '"agent_id":'::text) > 0);
 
-CREATE INDEX evt_events_data_issued_to ON public.evt_events USING btree (((data ->> 'issued_to_principal_id'::text)), recorded_at, event_id) WHERE ((data ->> 'issued_to_principal_id'::text) IS NOT NULL);
+CREATE INDEX evt_events_data_issued_to ON public.evt_events USING btree (((((content)::jsonb -> 'data'::text) ->> 'issued_to_principal_id'::text)), recorded_at, event_id) WHERE (strpos(content, '"issued_to_principal_id":'::text) > 0);
 
-CREATE INDEX evt_events_data_principal ON public.evt_events USING btree (((data ->> 'principal_id'::text)), recorded_at, event_id) WHERE ((data ->> 'principal_id'::text) IS NOT NULL);
+CREATE INDEX evt_events_data_principal ON public.evt_events USING btree (((((content)::jsonb -> 'data'::text) ->> 'principal_id'::text)), recorded_at, event_id) WHERE (strpos(content, '"principal_id":'::text) > 0);
 
 CREATE UNIQUE INDEX evt_events_entity ON public.evt_events USING btree (entity_id, entity_version);
 
@@ -207,7 +210,7 @@ CREATE INDEX evt_events_principal ON public.evt_events USING btree (actor_princi
 
 CREATE INDEX evt_events_run ON public.evt_events USING btree (run_id, recorded_at, event_id) WHERE (run_id IS NOT NULL);
 
-CREATE INDEX evt_events_run_experiment ON public.evt_events USING btree (((data ->> 'experiment_id'::text))) WHERE ((event_type = 'run.created'::text) AND ((data ->> 'experiment_id'::text) IS NOT NULL));
+CREATE INDEX evt_events_run_experiment ON public.evt_events USING btree (((((content)::jsonb -> 'data'::text) ->> 'experiment_id'::text))) WHERE ((event_type = 'run.created'::text) AND (strpos(content, '"experiment_id":"'::text) > 0));
 
 CREATE INDEX evt_events_step ON public.evt_events USING btree (step_id, recorded_at, event_id) WHERE (step_id IS NOT NULL);
 
@@ -239,17 +242,17 @@ GRANT USAGE ON SCHEMA public TO agentos_engine;
 GRANT USAGE ON SCHEMA public TO agentos_policy;
 GRANT USAGE ON SCHEMA public TO agentos_gateway;
 
-GRANT SELECT ON TABLE eng.eng_leases_public TO agentos_api;
-
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE gw.gw_sends TO agentos_gateway;
-
-GRANT SELECT,INSERT,UPDATE ON TABLE public.evt_checkpoints TO agentos_api;
-
 GRANT SELECT,INSERT ON TABLE public.evt_events TO agentos_api;
 GRANT SELECT ON TABLE public.evt_events TO agentos_projector;
 GRANT SELECT ON TABLE public.evt_events TO agentos_engine;
 GRANT SELECT ON TABLE public.evt_events TO agentos_policy;
 GRANT SELECT ON TABLE public.evt_events TO agentos_gateway;
+
+GRANT SELECT ON TABLE eng.eng_leases_public TO agentos_api;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE gw.gw_sends TO agentos_gateway;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.evt_checkpoints TO agentos_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.evt_keys TO agentos_api;
 

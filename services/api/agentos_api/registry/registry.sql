@@ -12,5 +12,5 @@ cross join lateral (
 -- name: engine_of_digest
 -- The engine that a token was given to.
 select entity_id from evt_events
-where workspace_id = $1 and event_type in ('engine.registered', 'engine.token.issued') and data ->> 'token_digest' = $2
+where workspace_id = $1 and event_type in ('engine.registered', 'engine.token.issued') and evt_events.data ->> 'token_digest' = $2
 limit 1

@@ -48,7 +48,9 @@ _BY_COLUMN: Final = {
     "step_id": _statement("by_column", "step_id", "$5"),
     "run_id": _statement("by_column", "run_id", "$4"),
     "correlation_id": _statement("by_column", "correlation_id", "$6"),
-    "subject_agent_id": _statement("by_column", "data ->> 'agent_id'", "$8"),
+    "subject_agent_id": _statement(
+        "by_column", """strpos(content, '"agent_id":') > 0 and evt_events.data ->> 'agent_id'""", "$8"
+    ),
     "thread_id": _statement("by_column", "thread_id", "$3"),
 }
 _SQL: Final = {name: _statement(name) for name in ("by_stream", "by_stream_and_time", "by_principal", "by_types")}

@@ -1,5 +1,5 @@
 -- name: columns
--- What an event is made of: all of evt_events except the derived jsonb.
+-- What an event is made of: all of evt_events.
 event_id, event_type, event_version, occurred_at, recorded_at, workspace_id, mission_id, room_id, thread_id, run_id, step_id,
 actor_type, actor_id, actor_principal_id, zone, stream_type, stream_id, stream_seq, entity_type, entity_id, entity_version,
 correlation_id, causation_id, redaction_level, contains_secrets, idempotency_key, prev_event_hash, event_hash, content, salt,
@@ -14,9 +14,10 @@ and ($4::text is null or run_id = $4)
 and ($5::text is null or step_id = $5)
 and ($6::text is null or correlation_id = $6)
 and ($7::text[] is null or event_type = any($7))
-and ($8::text is null or data ->> 'agent_id' = $8)
+and ($8::text is null or evt_events.data ->> 'agent_id' = $8)
 and (
-    $9::text is null or actor_principal_id = $9 or data ->> 'principal_id' = $9 or data ->> 'issued_to_principal_id' = $9
+    $9::text is null or actor_principal_id = $9 or evt_events.data ->> 'principal_id' = $9
+    or evt_events.data ->> 'issued_to_principal_id' = $9
 )
 
 -- name: by_stream
@@ -90,14 +91,16 @@ with found as (
     union
     (
         select recorded_at, event_id from evt_events
-        where data ->> 'principal_id' = $9 and {between} and {filters}
+        where strpos(content, '"principal_id":') > 0 and evt_events.data ->> 'principal_id' = $9
+            and {between} and {filters}
         order by recorded_at {direction}, event_id {direction}
         limit $10
     )
     union
     (
         select recorded_at, event_id from evt_events
-        where data ->> 'issued_to_principal_id' = $9 and {between} and {filters}
+        where strpos(content, '"issued_to_principal_id":') > 0 and evt_events.data ->> 'issued_to_principal_id' = $9
+            and {between} and {filters}
         order by recorded_at {direction}, event_id {direction}
         limit $10
     )

@@ -22,7 +22,7 @@ from unnest($2::text[]) as wanted(event_type)
 cross join lateral (
     select * from evt_events
     where workspace_id = $1 and event_type = wanted.event_type and recorded_at >= $3
-        and (event_type <> 'policy.decided' or data ->> 'decision' = 'allow')
+        and (event_type <> 'policy.decided' or evt_events.data ->> 'decision' = 'allow')
     order by recorded_at desc, event_id desc
     limit $4
 ) act

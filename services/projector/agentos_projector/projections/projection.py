@@ -5,7 +5,7 @@ One ``.sql`` file beside one ``.py`` file per noun. Its statements:
 - ``table`` makes the table ``{table}``; ``indexes`` makes its key and what its readers need, which a rebuild does when
   the rows are in (so a noun whose statements update must have its key in ``table``); ``search`` (optional) makes
   indexes that only make reading faster and cost much to build, which a rebuild does after the switch.
-- every other one applies events. It reads them from ``{events}`` (all columns of ``evt_events``, each stream in order)
+- every other one applies events. It reads them from ``{events}`` (all columns of ``evt_events`` and ``data`` out of its content, each stream in order)
   and runs when an event of its types is among them. Statements run in the order in which the projection lists them.
 
 So one batch may hold a whole life of an entity. A noun with states keeps to two statements: one inserts what was
@@ -29,7 +29,7 @@ from agentos_shared.store import statements
 #: Ranges $1..$4 as rows of events. The inner order keeps the planner from replacing the index scans by one of it all.
 EVENTS: Final = """unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) as r(stream_type, stream_id, after, upto)
 cross join lateral (
-    select * from evt_events
+    select *, content::jsonb -> 'data' as data from evt_events
     where stream_type = r.stream_type and stream_id = r.stream_id and stream_seq > r.after and stream_seq <= r.upto
     order by stream_seq
 ) e"""
