@@ -21,6 +21,7 @@ from agentos_shared.domain.artifacts import Kept
 from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
 from agentos_shared.domain.decider import Command, Meta
 from agentos_shared.domain.delegations import Ancestry
+from agentos_shared.domain.egress_rules import RuleBody, rule_id_of, rule_of
 from agentos_shared.domain.engines import NewToken, engine_id
 from agentos_shared.domain.envelope import Event, NewEvent, Stream, Zone, canonical_content, seal
 from agentos_shared.domain.errors import DomainError
@@ -68,6 +69,7 @@ ENTITIES = {
     "capability": "7f0f2a51-2f0e-4f0b-8d5e-0f7f4f3a2b1c",
     "refused capability": "8e1b3c62-3a1f-4a1c-9e6f-1a8a5a4b3c2d",
     "agent": "agt_5f1c0a7e3b924d68a1d0c2f49e7b6a35",
+    "egress proposal": "appr_01KAT0NA9Q4M7S2W5Y8C1E6HFZ",
 }
 
 
@@ -322,6 +324,19 @@ EXAMPLES += (
         new="refused capability",
         loaded=Ancestry(MOMENT),
     ),
+)
+_HOST = {"host": "api.github.com", "path": "/repos/ada/**", "rate": {"requests": 60, "per_s": 60}}
+_RULE_ID = rule_id_of("ws_dev", rule_of(RuleBody.model_validate(_HOST)))
+EXAMPLES += (
+    Example("egress_rule.set", {**_HOST, "note": "issues of our own repositories"}, loaded=MOMENT),
+    Example("egress_rule.remove", {"rule_id": _RULE_ID, "reason": "no longer needed"}),
+    Example(
+        "egress_rule.propose",
+        {"host": "pypi.org", "methods": ["CONNECT"], "rationale": "pip must load packages"},
+        new="egress proposal",
+        loaded=MOMENT,
+    ),
+    Example("approval.decide", {"decision": "approve"}, on="egress proposal", loaded=MOMENT),
 )
 LEAK = "the key is ghp_" + "0123456789abcdefghijABCDEFGHIJ012345"
 

@@ -24,14 +24,14 @@ TUNNEL: Final = "CONNECT"
 ANY_HOST: Final = "*"
 
 _HOST: Final = re.compile(
-    r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.A
+    r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII
 )
-_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.A)
-_PATH: Final = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@/%-]*", re.A)
-#: What servers read in different ways: escapes of letters, digits, dots, slashes, backslashes, percent signs and NUL; empty
-#: segments and dot segments; parameters of segments.
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+_PATH: Final = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@/%-]*", re.ASCII)
+#: What servers read in different ways: escapes of letters, digits, dots, slashes, backslashes, percent signs and NUL;
+#: empty segments and dot segments; parameters of segments.
 _AMBIGUOUS: Final = re.compile(
-    r"%(?:00|2[def5]|3[0-9]|[46][1-9a-f]|[57][0-9a]|5[cf]|7e)|//|\\|/\.{1,2}(?:[/;]|$)|;", re.IGNORECASE | re.A
+    r"%(?:00|2[def5]|3[0-9]|[46][1-9a-f]|[57][0-9a]|5[cf]|7e)|//|\\|/\.{1,2}(?:[/;]|$)|;", re.IGNORECASE | re.ASCII
 )
 
 
@@ -184,7 +184,7 @@ def host_pattern(text: str) -> str:
         text = text[1:-1]
     if text == ANY_HOST:
         return text
-    if ":" in text or re.fullmatch(r"[0-9.]+", text, re.A):
+    if ":" in text or re.fullmatch(r"[0-9.]+", text, re.ASCII):
         try:
             return str(ip_address(text))
         except ValueError:

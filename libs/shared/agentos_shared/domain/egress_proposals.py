@@ -23,7 +23,7 @@ ACTION: Final = "egress.rule.set"
 
 
 class ProposeEgressRule(RuleBody, CommandBody):
-    """Asks a person to put an egress rule in force. ``rationale`` says what for; ``run_id`` says who wants it where. The
+    """Asks a person to put an egress rule in force. ``rationale`` says what for, ``run_id`` of which run it is. The
     answer's ``approval_id`` is decided like any other.
     """
 

@@ -6,10 +6,20 @@ from typing import Any, Final
 
 from agentos_api.append.locator import Location
 from agentos_api.command_type import CommandType, Reader, Reference
-from agentos_shared.domain import approval_bodies, approval_decisions, approval_marks, approvals, grants, ids
+from agentos_shared.domain import (
+    approval_bodies,
+    approval_decisions,
+    approval_marks,
+    approvals,
+    egress_proposals,
+    grants,
+    ids,
+)
 from agentos_shared.domain.approval_bodies import CreateApproval, DecideApproval
 from agentos_shared.domain.approvals import Approval
 from agentos_shared.domain.decider import Command, View
+from agentos_shared.domain.egress_proposals import proposal_id
+from agentos_shared.domain.egress_rules import rules_id
 from agentos_shared.domain.envelope import Event
 from agentos_shared.domain.grants import Moment
 from agentos_shared.domain.kill_switches import switches_id
@@ -23,6 +33,14 @@ async def _moment(reader: Reader, _location: Location, _body: Any) -> Moment:
 def _switches(_body: Any, approval: Location) -> tuple[str, ...]:
     """What may have stopped it."""
     return (switches_id(approval.workspace_id),)
+
+
+def _decided_on(body: DecideApproval, approval: Location) -> tuple[str, ...]:
+    """What may have stopped it, and the egress rule that it may be about."""
+    stopped = _switches(body, approval)
+    if approval.stream.type != "workspace":
+        return stopped
+    return (*stopped, proposal_id(approval.entity_id), rules_id(approval.workspace_id))
 
 
 async def _now(_reader: Reader, _location: Location, _body: Any) -> datetime:
@@ -88,11 +106,11 @@ CONTROL: Final = (
         name="approval.decide",
         path="/v1/approvals/{approval_id}/decide",
         body=approval_bodies.DecideApproval,
-        decide=approval_decisions.decide,
+        decide=egress_proposals.applying(approval_decisions.decide),
         by_person=True,
         parent="approval",
         refs=_targets,
-        reads=_switches,
+        reads=_decided_on,
         load=_now,
         extra=_status,
         status=200,

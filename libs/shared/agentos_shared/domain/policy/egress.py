@@ -1,8 +1,8 @@
 """What the egress rules of a workspace say of a request: pure, and always narrower than the rest of the gate.
 
 Of all rules that cover a request, one that denies wins over one that asks for an approval, and that one over one that
-allows: no rule is an exception from a stricter one, however specific it is. A rule that allows lifts one thing only, the
-approval that whatever leaves the machine needs; no kill switch, quarantine, capability, policy or constraint.
+allows: no rule is an exception from a stricter one, however specific it is. A rule that allows lifts one thing only,
+the approval that whatever leaves the machine needs; no kill switch, quarantine, capability, policy or constraint.
 """
 
 from collections.abc import Iterable, Mapping
@@ -60,8 +60,8 @@ def rulings_of(told: Mapping[str, Any]) -> Rulings:
     valid_until = told["valid_until"]
     if valid_until is not None:
         moment(valid_until)
-    documents = {name: tuple(dict(one) for one in told[name]) for name in ("obligations", "shadow")}
-    return Rulings(**ids, **documents, valid_until=valid_until)
+    obligations, shadow = (tuple(dict(one) for one in told[name]) for name in ("obligations", "shadow"))
+    return Rulings(**ids, obligations=obligations, shadow=shadow, valid_until=valid_until)
 
 
 def rulings(request: Request, facts: Facts) -> Rulings:

@@ -3,7 +3,7 @@
 Kill switch, then who asks and with which capability, then whatever denies, then whatever asks for an approval, then the
 approvals that are there, then allow. A denial is never lifted by anything that comes later. Policies of a file and
 constraints that were learned take part as two more sources of denials and requirements: they narrow, and never widen.
-So do egress rules, except that one which allows lifts the one requirement that is there for whatever leaves the machine.
+So do egress rules, except that one which allows lifts the requirement that is there for whatever leaves the machine.
 """
 
 from collections.abc import Iterator, Sequence
