@@ -104,3 +104,35 @@ def test_it_tells_when_what_happened(client: httpx.Client, room: str) -> None:
         "approval.delivered",
         "approval.consumed",
     ]
+
+
+def test_a_decision_is_taken_once_and_on_what_was_seen(client: httpx.Client, room: str) -> None:
+    path = asked(client, room_id=room)
+    body = {"decision": "approve", "client_token": "click-1"}
+    first = make(client, f"{path}/decide", body, 200)
+    again = make(client, f"{path}/decide", body, 200)
+    assert (again["approval_status"], again["event_id"]) == ("approved", first["event_id"])
+    other = {"decision": "deny", "client_token": "click-1"}
+    refused(client.post(f"{path}/decide", json=other), 422, "client_token_reused")
+
+    path = asked(client, room_id=room)
+    unseen = {"decision": "approve", "expected_policy_hash": "sha256:" + "4" * 64}
+    problem = refused(client.post(f"{path}/decide", json=unseen), 409, "approval_policy_changed")
+    seen = {**unseen, "expected_policy_hash": problem["policy_bundle_hash"]}
+    assert make(client, f"{path}/decide", seen, 200)["approval_status"] == "approved"
+
+
+def test_an_edit_must_pass_the_gate(client: httpx.Client) -> None:
+    agent = make(client, "/v1/agents", {"display_name": "Mailer"})["agent_id"]
+    who = {"actor_type": "agent", "actor_id": agent}
+    made = ask(client, action="email.send", request={"to": "ada"}, **who)
+    path = f"/v1/approvals/{made['approval_id']}"
+    make(client, f"/v1/agents/{agent}/quarantine", {"quarantine_reason": "test"}, 200)
+    edit = {"decision": "approve", "edited_request": {"to": "bo"}}
+    problem = refused(client.post(f"{path}/decide", json=edit), 409, "approval_policy_denies")
+    assert problem["denied_by"] == ["agent_quarantined"]
+    make(client, f"/v1/agents/{agent}/unquarantine", status=200)
+    make(client, f"{path}/decide", edit, 200)
+    found = row(client, path)
+    assert (found["status"], found["action"], found["edited_request"]) == ("approved", "email.send", {"to": "bo"})
+    assert found["action_digest"] != made["action_digest"]

@@ -11,6 +11,7 @@ from agentos_api.http import problem
 from agentos_shared.domain import approval_decisions as decisions
 from agentos_shared.domain import approvals, grants, kill_switches, principals, rooms, runs
 from agentos_shared.domain.actions import action_digest, normalised
+from agentos_shared.domain.approval_answers import Deciding, Review
 from agentos_shared.domain.approval_bodies import (
     CancelApproval,
     ConsumeApproval,
@@ -37,6 +38,7 @@ ROOM = Command(rooms.CreateRoom(title="Ops", zone="sandbox", mission_id="m_1"), 
 DANGER = Command(rooms.CreateRoom(title="Danger", zone="high_stakes"), ADA, "room_2", None, "room_2")
 RUN = Command(runs.CreateRun(room_id="room_1", zone="supervised"), ADA, "run_1", None, "room_1")
 PLACE = Given((rooms.create, ROOM), (rooms.create, DANGER), (runs.create, RUN))
+REVIEWED = Review("sha256:" + "5" * 64)
 REQUEST = {"to": "ada@example.org"}
 DIGEST = action_digest("ws_1", "email.send", BOT.actor, "room_1", None, REQUEST)
 
@@ -57,7 +59,8 @@ def on(body: Any, meta: Meta = ADA, approval_id: str = "appr_1", after: timedelt
 
 
 def answering(decision: str, meta: Meta = ADA, after: timedelta = timedelta(0), **members: Any) -> Command[Any]:
-    return on(DecideApproval.model_validate({"decision": decision, **members}), meta, after=after)
+    command = on(DecideApproval.model_validate({"decision": decision, **members}), meta, after=after)
+    return command._replace(loaded=Deciding(command.loaded, REVIEWED)) if "edited_request" in members else command
 
 
 def using(digest: str = DIGEST, after: timedelta = timedelta(0), **members: Any) -> Command[Any]:

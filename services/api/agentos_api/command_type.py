@@ -9,6 +9,7 @@ import asyncpg
 from agentos_api.append.locator import Location
 from agentos_api.append.submission import Extra
 from agentos_api.blobs import Blobs
+from agentos_api.gatekeeper import Gatekeeper
 from agentos_api.reads.together import Together
 from agentos_shared.domain import ids
 from agentos_shared.domain.decider import Command, CommandBody, Decide
@@ -31,6 +32,7 @@ class Reader:
         ended_runs: events of runs that have ended, by run.
         external_write_stopped: whether the environment engages that kill switch.
         token_key: what capability tokens are signed with; None: none are issued.
+        gatekeeper: the way to the gate, for what is decided on its word; None: there is none.
     """
 
     pool: "asyncpg.Pool[asyncpg.Record]"
@@ -38,6 +40,7 @@ class Reader:
     ended_runs: Together[str, list[RunEvent]]
     external_write_stopped: bool = False
     token_key: TokenKey | None = None
+    gatekeeper: Gatekeeper | None = None
 
 
 #: A wish for the gate, and the zone that the caller named.

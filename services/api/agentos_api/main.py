@@ -95,7 +95,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     blobs = Blobs(settings.blob_dir)
     gatekeeper = Gatekeeper(nats, settings.policy_enforcement_mode)
     key = None if settings.token_key_file is None else token_key.load(settings.token_key_file)
-    reader = Reader(pool, blobs, _ended_runs(pool), settings.kill_switch_external_write, key)
+    reader = Reader(pool, blobs, _ended_runs(pool), settings.kill_switch_external_write, key, gatekeeper)
     commands = Commands(appender, locator, COMMAND_TYPES, disk.require_space, reader, gatekeeper)
     registry = Registry(pool, nats)
     access = Access(settings, _local_token(settings), registry, Bearers(registry, key))

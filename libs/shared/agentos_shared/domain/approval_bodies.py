@@ -57,9 +57,10 @@ class DecideApproval(CommandBody):
     """Answers a request: ``approve``, ``deny``, or ``hold`` for not now. Only people may. An approval or a denial is
     final. ``scope`` and ``expires_at`` replace those that were asked for. A hold stops the clock of the request until
     ``wake_at``, where that is given. ``expected_digest`` refuses to decide on anything but that action.
-    ``edited_request`` approves this in place of what was asked for: the digest is then of this, and the gate looks at
-    it when it is done. Where several people must approve, each says the same: another ``scope``, ``expires_at`` or
-    ``edited_request`` than that of whoever approved first is refused.
+    ``edited_request`` approves this in place of what was asked for: the digest is then of this, and the gate must not
+    deny it, now and when it is done. Where several people must approve, each says the same: another ``scope``,
+    ``expires_at`` or ``edited_request`` than that of whoever approved first is refused. ``expected_policy_hash``
+    refuses it once other policies are in force. The same decision with the same ``client_token`` is taken once.
     """
 
     decision: Decision
@@ -68,7 +69,9 @@ class DecideApproval(CommandBody):
     expires_at: Instant | None = None
     wake_at: Instant | None = None
     expected_digest: ActionDigest | None = None
+    expected_policy_hash: str | None = Field(None, max_length=100)
     edited_request: Json | None = None
+    client_token: str | None = Field(None, min_length=1, max_length=128)
 
     def speaker(self) -> tuple[ActorType, str]:
         """Who decides when nobody is named."""

@@ -3,7 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Final
 
+from agentos_shared.domain import approval_answers as answers
 from agentos_shared.domain.actions import action_digest
+from agentos_shared.domain.approval_answers import Deciding
 from agentos_shared.domain.approval_bodies import DecideApproval, ExpireApproval, Json
 from agentos_shared.domain.approval_stops import frozen, held_up
 from agentos_shared.domain.approval_votes import VOTE, Terms
@@ -30,18 +32,24 @@ ONCE_LASTS_HIGH_STAKES: Final = timedelta(minutes=15)
 
 
 def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
-    """``approval.decided``; where several people must approve, ``approval.vote_recorded`` of each before it.
+    """``approval.decided``; where several people must approve, ``approval.vote_recorded`` of each before it. Nothing
+    when this very decision was taken before. ``command.loaded`` is :class:`Deciding`, or the time alone.
 
     Raises:
         NotFound: ``approval_not_found``. Forbidden: ``approver_must_be_user``.
         Conflict: ``approval_already_decided``, ``approval_expired``, ``approval_cancelled``, ``approval_superseded``,
             ``approval_action_mismatch``, ``approval_not_editable``, ``approval_already_voted``,
-            ``approval_terms_differ``.
+            ``approval_terms_differ``, ``approval_policy_changed``, ``approval_policy_denies``.
+        Contradiction: ``client_token_reused``. TryLater: ``policy_unavailable``.
         Invalid: ``invalid_scope``, ``invalid_expires_at``, ``invalid_wake_at``, ``invalid_edited_request``.
     """
     approval = known(command, view)
     require_person(command.meta)
-    body, now = command.body, command.loaded
+    body = command.body
+    now, review = command.loaded if isinstance(command.loaded, Deciding) else Deciding(command.loaded)
+    answer = answers.answered(body, command.meta)
+    if answers.is_repeated(answer, approval.answers):
+        return []
     stood = held_up(approval, view, now)
     require_open(approval, now, stood)
     expect_version(command, view)
@@ -50,7 +58,9 @@ def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
     scope = approval.scope if body.scope is None else effective_of(approval, body.scope)
     expires_at = future("expires_at", body.expires_at, now) or approval.expires_at
     terms = Terms(scope, told(expires_at), _edited(approval, body), body.edited_request)
+    answers.require_reviewed(body, review)
     data: Json = {"decision": body.decision, "reason": body.reason, "action": approval.action, **terms.told()}
+    data |= answers.told(answer)
     votes: list[NewEvent] = []
     if body.wake_at is not None and body.decision != "hold":
         raise Invalid("invalid_wake_at", "wake_at goes with the decision hold.")
@@ -63,7 +73,8 @@ def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
             approval.votes.require_new(command.meta.actor, terms)
             so_far = approval.votes.and_(command.meta.actor, terms)
             vote = {"vote": len(so_far.voters), "required_approvals": so_far.required, "reason": body.reason}
-            votes.append(event_of(command.entity_id, approval, command.meta, VOTE, {**vote, **terms.told()}))
+            vote |= {**terms.told(), **answers.told(answer)}
+            votes.append(event_of(command.entity_id, approval, command.meta, VOTE, vote))
             if not so_far.enough:
                 return votes
         data |= {"expires_at": timestamp(expires_at or now + lasts(scope, approval.zone))}

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from agentos_shared.domain.actions import action_digest
+from agentos_shared.domain.approval_answers import remembered
 from agentos_shared.domain.approval_bodies import Json
 from agentos_shared.domain.approval_votes import Terms, Votes
 from agentos_shared.domain.approvals import Approval, Status, first
@@ -27,32 +28,11 @@ _ENDS: Final[dict[str, Status]] = {
 
 def evolve(state: Approval | None, event: Event) -> Approval | None:
     """Fold one event of an approval."""
-    data = event.data
     if event.event_type == "approval.requested":
-        return Approval(
-            event.workspace_id,
-            data["action"],
-            data["action_digest"],
-            Actor(event.actor_type, event.actor_id, event.actor_principal_id),
-            event.recorded_at,
-            event.room_id,
-            event.thread_id,
-            event.run_id,
-            event.step_id,
-            event.mission_id,
-            event.zone,
-            event.correlation_id,
-            scope=data["scope"],
-            expires_at=_at(data["expires_at"]),
-            decide_by=_at(data["decide_by"]),
-            clock_from=event.recorded_at,
-            editable=_is_of_request(event, data),
-            escalation=tuple((step["after_s"], step["notify"]) for step in data["escalation"]),
-            escalate_at=_at(data["escalate_at"]),
-            votes=Votes(data.get("required_approvals", 1)),
-        )
+        return _requested(event)
     if state is None:
         return None
+    data = event.data
     if event.event_type in _ENDS:
         uses = state.uses + (event.event_type == "approval.consumed")
         return replace(state, status=_ENDS[event.event_type], uses=uses)
@@ -60,6 +40,7 @@ def evolve(state: Approval | None, event: Event) -> Approval | None:
         case "approval.decided":
             return replace(
                 state,
+                answers=remembered(state.answers, data),
                 status=_STATUS_OF[data["decision"]],
                 digest=data["action_digest"],
                 scope=data["scope"],
@@ -72,7 +53,8 @@ def evolve(state: Approval | None, event: Event) -> Approval | None:
         case "approval.vote_recorded":
             terms = Terms(data["scope"], data["expires_at"], data["action_digest"], data["edited_request"])
             voter = Actor(event.actor_type, event.actor_id, event.actor_principal_id)
-            return replace(state, votes=state.votes.and_(voter, terms))
+            told = remembered(state.answers, data)
+            return replace(state, votes=state.votes.and_(voter, terms), answers=told)
         case "approval.seen":
             return replace(state, seen=True)
         case "approval.delivered":
@@ -88,6 +70,32 @@ def evolve(state: Approval | None, event: Event) -> Approval | None:
             return replace(state, uses=data["use"], spent=Decimal(data.get("total_amount", 0)))
         case _:
             return state
+
+
+def _requested(event: Event) -> Approval:
+    data = event.data
+    return Approval(
+        event.workspace_id,
+        data["action"],
+        data["action_digest"],
+        Actor(event.actor_type, event.actor_id, event.actor_principal_id),
+        event.recorded_at,
+        event.room_id,
+        event.thread_id,
+        event.run_id,
+        event.step_id,
+        event.mission_id,
+        event.zone,
+        event.correlation_id,
+        scope=data["scope"],
+        expires_at=_at(data["expires_at"]),
+        decide_by=_at(data["decide_by"]),
+        clock_from=event.recorded_at,
+        editable=_is_of_request(event, data),
+        escalation=tuple((step["after_s"], step["notify"]) for step in data["escalation"]),
+        escalate_at=_at(data["escalate_at"]),
+        votes=Votes(data.get("required_approvals", 1)),
+    )
 
 
 def due_after(event: Event) -> datetime | None:

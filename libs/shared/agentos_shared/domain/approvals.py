@@ -22,6 +22,7 @@ from typing import Any, Final, Literal
 from agentos_shared.domain import approval_amounts
 from agentos_shared.domain.actions import action_digest, normalised
 from agentos_shared.domain.approval_amounts import ZERO
+from agentos_shared.domain.approval_answers import Answered
 from agentos_shared.domain.approval_bodies import (
     CancelApproval,
     CreateApproval,
@@ -70,6 +71,7 @@ class Approval:
         spent: the sum of what its uses came to, where its scope bounds that.
         editable: whether the digest is that of the request, so that it follows when the request is edited.
         seen: by a person, before it was decided. delivered: its answer has reached somebody who waited.
+        answers: decisions that came with a token, the last of them.
         votes: who has approved so far, where several people must.
         escalation: (seconds, whom to tell) of each step that is left. escalate_at: when the next one is due.
     """
@@ -98,6 +100,7 @@ class Approval:
     editable: bool = False
     seen: bool = False
     delivered: bool = False
+    answers: tuple[Answered, ...] = ()
     votes: Votes = field(default_factory=Votes)
     escalation: tuple[tuple[int, str], ...] = ()
     escalate_at: datetime | None = None

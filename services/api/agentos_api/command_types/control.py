@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from agentos_api.append.locator import Location
+from agentos_api.approval_reviews import deciding
 from agentos_api.command_type import CommandType, Reader, Reference
 from agentos_shared.domain import (
     approval_bodies,
@@ -111,7 +112,7 @@ CONTROL: Final = (
         parent="approval",
         refs=_targets,
         reads=_decided_on,
-        load=_now,
+        load=deciding,
         extra=_status,
         status=200,
     ),

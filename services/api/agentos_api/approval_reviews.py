@@ -1,0 +1,57 @@
+"""Asks the gate about what a person is about to allow, where the decision needs it."""
+
+from typing import Any, Final
+
+from agentos_api.append.locator import Location
+from agentos_api.command_type import Reader
+from agentos_shared.domain.actions import action_digest
+from agentos_shared.domain.approval_answers import Deciding, Review, needs_review
+from agentos_shared.domain.approval_bodies import DecideApproval
+from agentos_shared.domain.envelope import Actor, Event
+from agentos_shared.domain.policy.facts import Request
+from agentos_shared.host.lifecycle import CLOCK
+from agentos_shared.store import statements
+from agentos_shared.store.reader import event_of
+
+SQL: Final = statements.load("agentos_api", "approval_reviews.sql")
+
+
+async def deciding(reader: Reader, approval: Location, body: DecideApproval) -> Deciding:
+    """The time, and what the gate says of what would be allowed, where the decision needs that."""
+    review = await _review(reader, approval, body) if needs_review(body) else None
+    return Deciding(CLOCK.now(), review)
+
+
+async def _review(reader: Reader, approval: Location, body: DecideApproval) -> Review | None:
+    row = await reader.pool.fetchrow(SQL["requested"], approval.workspace_id, approval.entity_id)
+    if row is None or reader.gatekeeper is None:
+        return None
+    requested = event_of(row)
+    parameters = requested.data["request"] if body.edited_request is None else body.edited_request
+    gated = await reader.gatekeeper.decide(wish_of(requested, parameters), requested.zone)
+    decision = gated.decision
+    denials = tuple(rule.rule_id for rule in decision.determining_rules if rule.effect == "deny")
+    return Review(decision.policy_bundle_hash, denials)
+
+
+def wish_of(requested: Event, parameters: dict[str, Any]) -> Request:
+    """What ``approval.requested`` asks for, done with ``parameters``, as the gate looks at it. Who wants it, where, and
+    in which zone stays as it was: an edit changes nothing of that.
+    """
+    actor = Actor(requested.actor_type, requested.actor_id, requested.actor_principal_id)
+    action = requested.data["action"]
+    place = requested.room_id, requested.run_id
+    return Request(
+        requested.workspace_id,
+        "action",
+        action,
+        actor,
+        action_digest(requested.workspace_id, action, actor, *place, parameters),
+        requested.zone,
+        principal_id=actor.principal_id if actor.type == "agent" else None,
+        room_id=requested.room_id,
+        thread_id=requested.thread_id,
+        run_id=requested.run_id,
+        step_id=requested.step_id,
+        context=parameters,
+    )
