@@ -20,21 +20,21 @@ def client(stack: Stack) -> Iterator[httpx.Client]:
         yield made
 
 
-def post(client: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
-    answer = client.post(path, json=body)
+def post(client: httpx.Client, url: str, /, **body: Any) -> dict[str, Any]:
+    answer = client.post(url, json=body)
     assert answer.status_code in (200, 201), answer.text
     made: dict[str, Any] = answer.json()
     return made
 
 
-def get(client: httpx.Client, path: str, **query: str) -> Any:
-    answer = client.get(path, params=query)
+def get(client: httpx.Client, url: str, /, **query: str) -> Any:
+    answer = client.get(url, params=query)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def refused(client: httpx.Client, path: str, **body: Any) -> tuple[int, str]:
-    answer = client.post(path, json=body)
+def refused(client: httpx.Client, url: str, /, **body: Any) -> tuple[int, str]:
+    answer = client.post(url, json=body)
     return answer.status_code, answer.json()["error"]
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final, Literal, NamedTuple
 from urllib.parse import unquote
 
@@ -60,6 +60,7 @@ class EgressRule:
         zones: of the request.
         mode: ``shadow`` only notes what it would have done.
         private: opens this host and port although it is on this machine or in a private network.
+        networks: where a name that is opened so may lead; an address or localhost leads to itself.
         request_bytes, response_bytes: at most so many in a body.
     """
 
@@ -74,6 +75,7 @@ class EgressRule:
     zones: tuple[Zone, ...] | None = None
     mode: RuleMode = "enforce"
     private: bool = False
+    networks: tuple[str, ...] = ()
     rate: RateLimit | None = None
     request_bytes: int | None = None
     response_bytes: int | None = None
@@ -186,7 +188,7 @@ def host_pattern(text: str) -> str:
         return text
     if ":" in text or re.fullmatch(r"[0-9.]+", text, re.ASCII):
         try:
-            return str(ip_address(text))
+            return str(ip_address("" if "%" in text else text))
         except ValueError:
             raise ValueError("no address, and no host name; a port has a member of its own") from None
     name = text.removeprefix("*.").removesuffix(".")
@@ -212,6 +214,37 @@ def path_pattern(text: str) -> str:
     if any("**" in segment and segment != "**" for segment in text.split("/")):
         raise ValueError("** stands for whole segments: /files/**")
     return text
+
+
+#: What a rule can open: this machine, private networks, and what providers share out.
+_OPENABLE: Final = tuple(
+    ip_network(text)
+    for text in ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "100.64.0.0/10")
+)
+
+
+def openable(text: str) -> str:
+    """A network that a rule may open, in its usual form.
+
+    Raises:
+        ValueError: it is none; the message says why.
+    """
+    network = ip_network(text.strip())
+    if not any(_within(network, whole) for whole in _OPENABLE):
+        raise ValueError(f"{network} is neither of this machine nor private")
+    return str(network)
+
+
+def _within(network: IPv4Network | IPv6Network, whole: IPv4Network | IPv6Network) -> bool:
+    if isinstance(network, IPv4Network):
+        return isinstance(whole, IPv4Network) and network.subnet_of(whole)
+    return isinstance(whole, IPv6Network) and network.subnet_of(whole)
+
+
+def opening(rule: EgressRule) -> str:
+    """What a rule opens, as ``host:port`` or ``host:port=network,...``."""
+    host = f"[{rule.host}]" if ":" in rule.host else rule.host
+    return f"{host}:{rule.port}" + (f"={','.join(rule.networks)}" if rule.networks else "")
 
 
 class RuleBook:

@@ -20,6 +20,7 @@ from agentos_shared.domain.egress_match import (
     RuleEffect,
     RuleMode,
     host_pattern,
+    openable,
     path_pattern,
 )
 from agentos_shared.domain.envelope import Event, NewEvent, Stream, Zone
@@ -55,7 +56,8 @@ class RuleBody(BaseModel):
     """An egress rule. It covers requests to ``host`` (a name, an address, ``*.example.org`` or ``*``); each further
     member narrows it. A rule that allows and names no ``methods`` allows reads (GET, HEAD, OPTIONS); ``CONNECT`` is a
     tunnel, through which anything may go. In ``path``, ``*`` stands for anything within a segment and ``**`` for
-    anything. ``private`` opens a host on this machine or in a private network, and needs a ``port``.
+    anything. ``private`` opens a host on this machine or in a private network, and needs a ``port``; a name needs the
+    ``networks`` that it may lead to (10.0.0.0/8) besides.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -70,6 +72,7 @@ class RuleBody(BaseModel):
     zones: list[Zone] | None = Field(None, min_length=1, max_length=3)
     mode: RuleMode = "enforce"
     private: bool = False
+    networks: list[str] | None = Field(None, min_length=1, max_length=20)
     rate: Rate | None = None
     request_bytes: int | None = Field(None, ge=0, le=MAX_BYTES)
     response_bytes: int | None = Field(None, ge=0, le=MAX_BYTES)
@@ -106,7 +109,7 @@ def rule_of(body: RuleBody) -> dict[str, Any]:
     """A rule as it is kept in events.
 
     Raises:
-        Invalid: ``invalid_host``, ``invalid_path``, ``invalid_private``.
+        Invalid: ``invalid_host``, ``invalid_path``, ``invalid_private``, ``invalid_networks``.
     """
     told = body.model_dump(include=set(RuleBody.model_fields))
     told["host"] = _made("invalid_host", "host", host_pattern, body.host)
@@ -116,9 +119,24 @@ def rule_of(body: RuleBody) -> dict[str, Any]:
         told[name] = None if told[name] is None else sorted(set(told[name]))
     if body.rate is not None:
         told["rate"] = body.rate.limit()._asdict()
-    if body.private and (body.effect != "allow" or body.port is None or told["host"].startswith("*")):
-        raise Invalid("invalid_private", "private goes with the effect allow, one host without *, and a port.")
+    _check_opening(body, told)
     return told
+
+
+def _check_opening(body: RuleBody, told: dict[str, Any]) -> None:
+    host = told["host"]
+    if not body.private:
+        if body.networks is not None:
+            raise Invalid("invalid_networks", "networks goes with private.")
+        return
+    if body.effect != "allow" or body.port is None or host.startswith("*"):
+        raise Invalid("invalid_private", "private goes with the effect allow, one host without *, and a port.")
+    if body.networks is not None:
+        told["networks"] = [_made("invalid_networks", "networks", openable, text) for text in body.networks]
+    elif ":" in host or host.replace(".", "").isdigit():
+        _made("invalid_private", "host", openable, host)
+    elif host != "localhost":
+        raise Invalid("invalid_networks", "A name is opened together with the networks that it may lead to.")
 
 
 def rule_id_of(workspace_id: str, told: Mapping[str, Any]) -> str:
@@ -212,6 +230,7 @@ def as_decided(rule_id: str, told: Mapping[str, Any]) -> EgressRule:
         zones=None if told["zones"] is None else tuple(told["zones"]),
         mode=told["mode"],
         private=told["private"],
+        networks=tuple(told["networks"] or ()),
         rate=None if told["rate"] is None else RateLimit(**told["rate"]),
         request_bytes=told["request_bytes"],
         response_bytes=told["response_bytes"],

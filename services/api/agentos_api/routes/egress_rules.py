@@ -35,6 +35,7 @@ class EgressRule(BaseModel):
     zones: list[str] | None = Field(examples=[None])
     mode: str = Field(description="enforce, or shadow: only noted.", examples=["enforce"])
     private: bool = Field(description="Opens a host of this machine or of a private network.", examples=[False])
+    networks: list[str] | None = Field(description="Where a name that it opens may lead.", examples=[None])
     rate: dict[str, Any] | None = Field(
         examples=[{"requests": 60, "per_s": 60, "burst": 60, "per": "principal"}],
     )
@@ -60,7 +61,7 @@ RULES: Final = Listing(
     key="rule_id",
     time="updated_at",
     columns=tuple(EgressRule.model_fields),
-    documents=("methods", "zones", "rate"),
+    documents=("methods", "zones", "networks", "rate"),
     filters=("host", "status"),
     workspace_first=("host", "status"),
 )

@@ -12,6 +12,7 @@ create table {table} (
     zones          jsonb       not null,
     mode           text        not null,
     private        boolean     not null,
+    networks       jsonb       not null,
     rate           jsonb       not null,
     request_bytes  bigint,
     response_bytes bigint,
@@ -42,14 +43,14 @@ create index {table}_version on {table} (workspace_id, entity_version desc)
 -- name: set
 -- The last setting of each rule counts.
 insert into {table} (
-    rule_id, workspace_id, host, effect, methods, path, port, principal, room_id, zones, mode, private, rate,
-    request_bytes, response_bytes, expires_at, note, status, approval_id, set_by_type, set_by_id, set_at, updated_at,
+    rule_id, workspace_id, host, effect, methods, path, port, principal, room_id, zones, mode, private, networks,
+    rate, request_bytes, response_bytes, expires_at, note, status, approval_id, set_by_type, set_by_id, set_at, updated_at,
     entity_version, stream_seq, last_event_id
 )
 select distinct on (e.data ->> 'rule_id')
     e.data ->> 'rule_id', e.workspace_id, e.data ->> 'host', e.data ->> 'effect', e.data -> 'methods', e.data ->> 'path',
     (e.data ->> 'port')::int, e.data ->> 'principal', e.data ->> 'room_id', e.data -> 'zones', e.data ->> 'mode',
-    (e.data ->> 'private')::boolean, e.data -> 'rate', (e.data ->> 'request_bytes')::bigint,
+    (e.data ->> 'private')::boolean, e.data -> 'networks', e.data -> 'rate', (e.data ->> 'request_bytes')::bigint,
     (e.data ->> 'response_bytes')::bigint, (e.data ->> 'expires_at')::timestamptz, e.data ->> 'note', 'active',
     e.data ->> 'approval_id', e.actor_type, e.actor_id, e.recorded_at, e.recorded_at, e.entity_version, e.stream_seq,
     e.event_id
@@ -60,6 +61,7 @@ on conflict (rule_id) do update
 set effect = excluded.effect,
     mode = excluded.mode,
     private = excluded.private,
+    networks = excluded.networks,
     rate = excluded.rate,
     request_bytes = excluded.request_bytes,
     response_bytes = excluded.response_bytes,

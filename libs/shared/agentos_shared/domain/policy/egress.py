@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from agentos_shared.domain.capabilities import moment
-from agentos_shared.domain.egress_match import READS, EgressRule, Wanted, covers
+from agentos_shared.domain.egress_match import READS, EgressRule, Wanted, covers, opening
 from agentos_shared.domain.envelope import timestamp
 from agentos_shared.domain.policy.facts import Facts, Request
 
@@ -76,7 +76,7 @@ def rulings(request: Request, facts: Facts) -> Rulings:
         denying=_ids(held, "deny"),
         asking=_ids(held, "require_approval"),
         allowing=_ids(held, "allow") if _may_be_allowed(wanted) else (),
-        obligations=(*_rates(held), *_sizes(held), *_openings(held, wanted)),
+        obligations=(*_rates(held), *_sizes(held), *_openings(held)),
         shadow=tuple({"rule_id": rule.rule_id, "effect": rule.effect} for rule in found if rule.mode == "shadow"),
         valid_until=timestamp(min(ends)) if ends else None,
     )
@@ -124,7 +124,7 @@ def _sizes(rules: Iterable[EgressRule]) -> Iterable[dict[str, Any]]:
         yield {"type": "max_bytes", **{name: min(listed, default=None) for name, listed in sizes.items()}}
 
 
-def _openings(rules: Iterable[EgressRule], wanted: Wanted) -> Iterable[dict[str, Any]]:
+def _openings(rules: Iterable[EgressRule]) -> Iterable[dict[str, Any]]:
     for rule in rules:
         if rule.private and rule.effect == "allow":
-            yield {"type": "open_address", "rule_id": rule.rule_id, "host": wanted.host, "port": wanted.port}
+            yield {"type": "open_address", "rule_id": rule.rule_id, "opening": opening(rule)}
