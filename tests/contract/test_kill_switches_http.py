@@ -10,6 +10,7 @@ import pytest
 from tests.fixtures.stack import Stack
 
 PATH = "/v1/policy/kill-switch"
+NO_STOPS = {"requested": 0, "observed": 0, "complete": True, "runs": []}
 
 
 def client_of(stack: Stack) -> httpx.Client:
@@ -46,7 +47,7 @@ def verdict(client: httpx.Client, action: str, **members: Any) -> str:
 
 
 def test_nothing_is_stopped_at_first(client: httpx.Client) -> None:
-    assert told(client) == {"engaged": False, "switches": []}
+    assert told(client) == {"engaged": False, "switches": [], "stops": NO_STOPS}
     untouched = post(client, PATH, action="release", reason="to be sure")
     assert (untouched["ok"], untouched["engaged"], untouched["switches"]) == (True, False, [])
 
@@ -65,7 +66,7 @@ def test_engage_and_release(client: httpx.Client) -> None:
     post(client, PATH, action="release", reason="it is right again")
     assert [switch["scope"] for switch in told(client)["switches"]] == ["room"]
     elsewhere = client.get(PATH, headers={"x-workspace-id": f"ws_{uuid4().hex[:12]}"}).json()
-    assert elsewhere == {"engaged": False, "switches": []}
+    assert elsewhere == {"engaged": False, "switches": [], "stops": NO_STOPS}
 
 
 def test_it_counts_from_the_answer_on(client: httpx.Client) -> None:
@@ -144,7 +145,7 @@ def test_a_drill_tells_what_would_have_been_stopped_and_stops_nothing(client: ht
     assert len(drilled(scope="workspace", minutes=1)) == 3
     (act,) = client.get(f"{PATH}/drill", params={"scope": "tool", "target": "shell"}).json()["stopped"]
     assert (act["event_id"], act["run_id"]) == (call["event_id"], run_id)
-    assert told(client) == {"engaged": False, "switches": []}
+    assert told(client) == {"engaged": False, "switches": [], "stops": NO_STOPS}
 
 
 @pytest.mark.parametrize(

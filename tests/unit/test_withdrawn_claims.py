@@ -93,7 +93,7 @@ async def test_what_is_granted_to_a_withdrawn_claim_is_released_unless_its_key_m
     key: dict[str, str] | None,
 ) -> None:
     bus = Bus()
-    claims = Claims(cast("Any", None), cast("Any", bus), cast("Any", None), CLOCK, RNG)
+    claims = Claims(cast("Any", None), cast("Any", bus), cast("Any", None), cast("Any", None), CLOCK, RNG)
     question = {"workspace_id": "ws_1", "claimer": {}, "key": key}
     there, gone = (parse(question, 0.0, asyncio.get_running_loop().create_future()) for _ in range(2))
     gone.answer.cancel()

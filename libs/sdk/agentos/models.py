@@ -250,6 +250,9 @@ class Lease(Model):
 
     lease_expires_at: datetime
     lease_heartbeat_at: datetime
+    #: A kill switch asks the run to stop: end what it does, then let go of it. ``stop_reason`` says which, and why.
+    stop: bool = False
+    stop_reason: str | None = None
 
 
 class Step(Model):

@@ -66,14 +66,19 @@ class ClaimRun(EngineBody):
 class Heartbeat(EngineBody):
     """Renews a lease for as long as it was given at first. ``claim_token`` (required) is the claim's.
 
-    It needs what the claim needed: credentials, which must be the holder's, or in open mode somebody's name.
+    It needs what the claim needed: credentials, which must be the holder's, or in open mode somebody's name. Where a
+    kill switch asks the run to stop, the answer says so (``stop``), and the holder ends what it does. It then lets go
+    of the run, or says ``stopped`` with its next heartbeat.
     """
 
     claim_token: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    stopped: bool = False
 
 
-class Release(Heartbeat):
+class Release(EngineBody):
     """Ends a lease: the run is queued again, for anybody to claim. ``claim_token`` (required) is the claim's."""
+
+    claim_token: Annotated[str, Field(min_length=1, max_length=64)] | None = None
 
 
 class ClaimedRun(BaseModel):
@@ -117,6 +122,8 @@ class HeartbeatAnswer(BaseModel):
     ok: Literal[True]
     lease_expires_at: str
     lease_heartbeat_at: str
+    stop: bool = Field(description="A kill switch asks this run to stop.", examples=[False])
+    stop_reason: str | None = Field(description="Which one, and why.", examples=["workspace: wrong recipients"])
 
 
 class ReleaseAnswer(BaseModel):
@@ -228,7 +235,11 @@ class LeaseDesk:
         location = await self._commands.location(("run", run_id), caller.workspace_id)
         room_id = location.stream.id if location.stream.type == "room" else None
         engine = await self._engine(asked, engines.HEARTBEAT, room_id)
-        _claimer(caller, asked.body, engine)
+        actor = _claimer(caller, asked.body, engine)
+        if asked.body.stopped:
+            answer = await self._acknowledge(caller._replace(actor=actor, engine=engine), asked, run_id)
+            if answer.status >= 400:
+                return answer
         question = {
             "workspace_id": caller.workspace_id,
             "run_id": run_id,
@@ -236,6 +247,11 @@ class LeaseDesk:
             "engine_id": None if engine is None else engine.engine_id,
         }
         return await self._ask(subjects.ENGINE_HEARTBEAT, question, caller.instance)
+
+    async def _acknowledge(self, caller: Caller, asked: Asked, run_id: str) -> Answer:
+        kind = self._commands.service_types["run.acknowledge_stop"]
+        caller = caller._replace(idempotency_key=None)  # saying it twice says nothing more
+        return await self._commands.execute(kind, caller, {"claim_token": _token(asked.body)}, run_id, asked.size)
 
     async def release(self, asked: Asked) -> Answer:
         """``POST /v1/runs/{run_id}/lease/release``: an ordinary append, which the engine service learns of like any."""
@@ -333,7 +349,7 @@ def _request_key(asked: Asked, actor: Actor) -> RequestKey | None:
     return RequestKey(caller.workspace_id, scope, checked(caller.idempotency_key), fingerprint)
 
 
-def _token(body: Heartbeat) -> str:
+def _token(body: Heartbeat | Release) -> str:
     if body.claim_token is None:
         raise Invalid("missing_claim_token", "claim_token is required: the one that the claim answered.")
     return body.claim_token

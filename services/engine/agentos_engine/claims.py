@@ -23,6 +23,7 @@ import orjson
 import structlog
 
 from agentos_engine.bus import EngineBus, Unanswered, problem
+from agentos_engine.stops import Stops
 from agentos_engine.wishes import EMPTY, Filter, Wish, granted, parse
 from agentos_shared.bus.consumer import Consumer
 from agentos_shared.contracts.positions import Range, StreamKey
@@ -43,6 +44,8 @@ ROUNDS: Final = 2
 FALLBACK_S: Final = 1.0
 #: Seconds for which a claim waits for what was hinted at.
 SETTLE_S: Final = 1.0
+#: Seconds until a claim that ran into a switch looks again.
+SOON_S: Final = 0.05
 #: Seconds for which a claim waits for the tables to cover the store, at a start or while Postgres is away.
 PATIENCE_S: Final = 8.0
 
@@ -59,7 +62,7 @@ def _texts() -> dict[str, str]:
     made = {}
     for name, text in texts.items():
         if name.startswith("pick_"):
-            text = text.replace("{reserve}", _body(texts["reserve"]))
+            text = text.replace("{reserve}", _body(texts["reserve"])).replace("{free}", _body(texts["free"]))
             made[name] = text.replace("{tags}", "")
             made[f"{name}_tagged"] = text.replace("{tags}", _body(texts["tags"]))
         else:
@@ -82,10 +85,12 @@ class Claims:
         pool: "asyncpg.Pool[asyncpg.Record]",
         bus: EngineBus,
         consumer: Consumer[Connection],
+        stops: Stops,
         clock: Clock,
         rng: Rng,
     ) -> None:
         self._pool = pool
+        self._stops = stops
         self._bus = bus
         self._consumer = consumer
         self._clock = clock
@@ -163,8 +168,11 @@ class Claims:
     async def _round(self, wishes: Sequence[Wish]) -> None:
         for wish in wishes:
             wish.seen = self._freed[wish.filter.workspace_id]
+        for wish in [wish for wish in wishes if self._stops.get_none(wish.filter.workspace_id, _names(wish))]:
+            self._park(wish)
+        wishes = [wish for wish in wishes if not self._stops.get_none(wish.filter.workspace_id, _names(wish))]
         try:
-            given = await self._pick(wishes)
+            given = await self._pick(wishes) if wishes else []
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
             log.warning("pick_failed", error=f"{type(error).__name__}: {error}")
             _refuse(wishes, *AWAY)
@@ -214,10 +222,16 @@ class Claims:
         if wish.timer is None:
             wish.timer = asyncio.get_running_loop().call_later(left, _give_up, wish)
 
+    def _later(self, wish: Wish) -> None:
+        """A switch was engaged that is not known here yet: look again in a moment."""
+        asyncio.get_running_loop().call_later(SOON_S, self._feed, [wish])
+
     async def look_again_forever(self) -> None:
         """Wake parked claims now and then: what another process frees is not told here."""
         while True:
             await self._clock.sleep(FALLBACK_S * (0.75 + 0.5 * self._rng.random()))
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                await self._stops.learn()
             self.freed([workspace_id for workspace_id, parked in self._parked.items() if parked])
             if len(self._freed) > 10_000:
                 self._freed.clear()
@@ -336,6 +350,9 @@ class Claims:
                 elif wish.answer.done() and (wish.key is None or not wish.answer.cancelled()):
                     undelivered.append({name: command[name] for name in ("workspace_id", "run_id", "claim_token")})
                 await self._grant(wish, row if same else None, result)
+            elif result.get("error") == "kill_switch_active":
+                unused.append(row["run_id"])
+                self._later(wish)
             elif result["status"] in (404, 409):
                 LOST.inc()
                 self._feed([wish])
@@ -360,6 +377,10 @@ class Claims:
         CLAIMED.inc()
         self.granted += 1
         _answer(wish, granted(row, result))
+
+
+def _names(wish: Wish) -> tuple[str, ...]:
+    return wish.claimer["actor_id"], wish.claimer["principal_id"]
 
 
 def _command(wish: Wish, row: asyncpg.Record) -> dict[str, Any]:

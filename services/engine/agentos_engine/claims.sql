@@ -1,5 +1,5 @@
 -- Handing out runs. What is picked is reserved for a few seconds, in which its claim is appended; the append decides.
--- {tags} is the statement below or nothing; {reserve} is the tail of each. $1.. are parallel arrays, a row for each kind of wish that waits.
+-- {tags} is the statement below or nothing, {free} the one below; {reserve} is the tail of each. $1.. are parallel arrays, a row for each kind of wish that waits.
 
 -- name: pick_any
 with wanted as (
@@ -8,7 +8,7 @@ with wanted as (
 ), picked as (
     select w.wish, p.run_id from wanted w cross join lateral (
         select q.run_id from eng_runs q
-        where q.workspace_id = w.workspace_id and q.state = 'queued' {tags}
+        where q.workspace_id = w.workspace_id and q.state = 'queued' {tags} {free}
         order by q.priority desc, q.created_event
         limit w.most for update skip locked
     ) p
@@ -26,7 +26,7 @@ with wanted as (
     cross join lateral (select jsonb_array_elements_text(w.rooms) as room_id) m
     cross join lateral (
         select q.run_id, q.priority, q.created_event from eng_runs q
-        where q.workspace_id = w.workspace_id and q.room_id = m.room_id and q.state = 'queued' {tags}
+        where q.workspace_id = w.workspace_id and q.room_id = m.room_id and q.state = 'queued' {tags} {free}
         order by q.priority desc, q.created_event
         limit w.most for update skip locked
     ) p
@@ -49,7 +49,7 @@ with wanted as (
     cross join lateral (
         select q.run_id, q.priority, q.created_event from eng_runs q
         where q.workspace_id = w.workspace_id and q.handler = m.handler and q.state = 'queued'
-            and (w.rooms is null or w.rooms ? q.room_id) {tags}
+            and (w.rooms is null or w.rooms ? q.room_id) {tags} {free}
         order by q.priority desc, q.created_event
         limit w.most for update skip locked
     ) p
@@ -59,6 +59,13 @@ with wanted as (
     ) ranked where place <= most
 )
 {reserve}
+
+-- name: free
+-- No switch keeps the run q of the wish w in the queue.
+and not exists (select from eng_switches s where s.workspace_id = w.workspace_id and s.scope = 'workspace')
+        and not exists (
+            select from eng_switches s where s.workspace_id = w.workspace_id and s.scope = 'room' and s.target = q.room_id
+        )
 
 -- name: tags
 -- All tags that are asked for.

@@ -34,12 +34,15 @@ import asyncpg
 import structlog
 
 from agentos_engine.bus import problem
+from agentos_engine.stops import STOPS
 from agentos_shared.domain.envelope import timestamp
 from agentos_shared.store import statements
 
 log = structlog.get_logger("agentos.engine")
 
-SQL: Final = statements.load("agentos_engine", "leases.sql")
+SQL: Final = {
+    name: text.replace("{stops}", STOPS) for name, text in statements.load("agentos_engine", "leases.sql").items()
+}
 COVER_S: Final = 5.0
 MOST: Final = 1000
 
@@ -81,6 +84,8 @@ class Leases:
             "ok": True,
             "lease_expires_at": timestamp(row["lease_expires_at"]),
             "lease_heartbeat_at": timestamp(row["lease_heartbeat_at"]),
+            "stop": row["scope"] is not None,
+            "stop_reason": _why(row),
         }
         return {"status": 200, "body": body}
 
@@ -119,6 +124,14 @@ class Leases:
         if row["claim_token"] == claim_token and (row["expired"] or row["run_out"]):
             return problem(409, "lease_expired", "The lease ran out; claim again.")
         return problem(409, "lease_token_mismatch", "Another claim holds the run, or none does; claim again.")
+
+
+def _why(row: asyncpg.Record) -> str | None:
+    """The switch that asks a run to stop: ``tool shell: deletes too much``."""
+    if row["scope"] is None:
+        return None
+    what = f"{row['scope']} {row['target']}".strip()
+    return f"{what}: {row['reason']}" if row["reason"] else what
 
 
 def _fail(waiting: Sequence[_Beat], error: Exception) -> None:

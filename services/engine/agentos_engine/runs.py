@@ -51,6 +51,7 @@ class Change:
         started: a ``run.started`` came after ``last``.
         ended: what ended it.
         done: follow-ups that have been done.
+        acknowledged: a ``run.stop_acknowledged`` came after ``last``.
     """
 
     workspace_id: str
@@ -60,6 +61,7 @@ class Change:
     started: bool = False
     ended: str | None = None
     done: list[str] = field(default_factory=list)
+    acknowledged: bool = False
 
     @property
     def state(self) -> str:
@@ -74,6 +76,8 @@ def fold(rows: Iterable[Row]) -> dict[str, Change]:
     """What rows of the statement ``read`` make of each run."""
     changes: dict[str, Change] = {}
     for row in rows:
+        if row["entity_type"] == "kill_switch":
+            continue
         change = changes.get(row["run_id"])
         if change is None:
             change = changes[row["run_id"]] = Change(row["workspace_id"])
@@ -83,9 +87,11 @@ def fold(rows: Iterable[Row]) -> dict[str, Change]:
         if kind == "run.created":
             change.created = change.last = row
         elif kind in ("run.claimed", "run.lease_released", "run.lease_expired"):
-            change.last, change.started = row, False
+            change.last, change.started, change.acknowledged = row, False, False
         elif kind == "run.started":
             change.started = True
+        elif kind == "run.stop_acknowledged":
+            change.acknowledged = True
         elif kind in _ENDS:
             change.ended = kind
         elif kind == "evidence.manifest.created":
@@ -105,6 +111,8 @@ class RunStore(PoolStore):
         super().__init__(pool, prefix)
         self._read: tuple[list[Range], list[asyncpg.Record]] | None = None
         self._advanced: Sequence[Range] | None = None
+        #: Workspaces whose kill switches changed in the transaction before this.
+        self.switched: set[str] = set()
 
     async def claim(self, connection: Connection, wanted: Sequence[Range], *, parked_too: bool = False) -> list[Range]:
         """As every consumer's, and reads the events of the claimed ranges when they are few."""
@@ -122,7 +130,7 @@ class RunStore(PoolStore):
             )
         )
         few = sum(r.events for r in ranges) <= FEW
-        self._read = (ranges, [row for row in rows if row["run_id"] is not None]) if few else None
+        self._read = (ranges, [row for row in rows if row["event_type"] is not None]) if few else None
         self._advanced = None
         return ranges
 
@@ -133,7 +141,10 @@ class RunStore(PoolStore):
             rows = read[1]
         else:
             rows = await connection.fetch(SQL["read"], *_columns(ranges))
-        changes = fold(rows)
+        changes, switches = fold(rows), _switches(rows)
+        self.switched = {workspace_id for workspace_id, _, _ in switches}
+        if switches:
+            await connection.execute(SQL["switch"], *_transposed(list(switches.values()), 6))
         if changes:
             advanced = await connection.fetchval(SQL["write"], *_arguments(changes), *_columns(ranges))
             if advanced != len(ranges):
@@ -153,7 +164,11 @@ def _arguments(changes: Mapping[str, Change]) -> list[Sequence[Any]]:
     made = [_made(run_id, change, change.created) for run_id, change in alive.items() if change.created is not None]
     known = {run_id: change for run_id, change in alive.items() if change.created is None}
     changed = [_state(run_id, change) for run_id, change in known.items() if change.last is not None]
-    moved = [(run_id, change.version, change.started) for run_id, change in known.items() if change.last is None]
+    moved = [
+        (run_id, change.version, change.started, change.acknowledged)
+        for run_id, change in known.items()
+        if change.last is None
+    ]
     done = [(run_id, kind) for run_id, change in changes.items() for kind in change.done]
     due = [
         (run_id, kind, change.workspace_id)
@@ -163,16 +178,18 @@ def _arguments(changes: Mapping[str, Change]) -> list[Sequence[Any]]:
     ]
     return [
         ended,
-        *_transposed(made, 15),
-        *_transposed(changed, 8),
-        *_transposed(moved, 3),
+        *_transposed(made, 17),
+        *_transposed(changed, 10),
+        *_transposed(moved, 4),
         *_transposed(done, 2),
         *_transposed(due, 3),
     ]
 
 
 def _made(run_id: str, change: Change, created: Row) -> tuple[Any, ...]:
-    _, version, state, attempt_no, claim_token, claim_key, expired, lease_ttl_s = _state(run_id, change)
+    _, version, state, attempt_no, claim_token, claim_key, expired, lease_ttl_s, holder, acknowledged = _state(
+        run_id, change
+    )
     return (
         run_id,
         change.workspace_id,
@@ -189,6 +206,8 @@ def _made(run_id: str, change: Change, created: Row) -> tuple[Any, ...]:
         claim_key,
         expired,
         lease_ttl_s,
+        holder,
+        acknowledged,
     )
 
 
@@ -205,7 +224,20 @@ def _state(run_id: str, change: Change) -> tuple[Any, ...]:
         last["idempotency_key"] if held else None,
         last["event_type"] == "run.lease_expired",
         last["lease_ttl_s"],
+        _json_array((last["holder"], last["holder_principal_id"]) if held else ()),
+        change.acknowledged,
     )
+
+
+def _switches(rows: Iterable[Row]) -> dict[tuple[str, str, str], tuple[Any, ...]]:
+    """Kill switches as the last event of each leaves them: parameters of the statement ``switch``, by their key."""
+    found: dict[tuple[str, str, str], tuple[Any, ...]] = {}
+    for row in rows:
+        if row["entity_type"] == "kill_switch":
+            key = row["workspace_id"], row["scope"], row["target"] or ""
+            since = row["recorded_at"] if row["event_type"] == "kill_switch.engaged" else None
+            found[key] = (*key, row["event_id"], row["reason"], since)
+    return found
 
 
 def _transposed(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:

@@ -2,15 +2,20 @@
 -- every open lease one fresh TTL.
 
 -- name: fields
--- What a row needs of an event: the data itself may be large.
+-- What a row needs of an event: the data itself may be large. It is taken out of the content once.
     e.run_id, e.event_type, e.workspace_id, e.room_id, e.event_id, e.entity_version, e.idempotency_key, e.entity_type,
-    e.data ->> 'claim_token' as claim_token,
-    (e.data ->> 'attempt_no')::int as attempt_no,
-    (e.data ->> 'lease_ttl_s')::int as lease_ttl_s,
-    (e.data ->> 'priority')::int as priority,
-    (e.data ->> 'timeout_s')::int as timeout_s,
-    e.data -> 'input' ->> 'handler' as handler,
-    case jsonb_typeof(e.data -> 'tags') when 'array' then array(select jsonb_array_elements_text(e.data -> 'tags')) end as tags
+    d.data ->> 'claim_token' as claim_token,
+    (d.data ->> 'attempt_no')::int as attempt_no,
+    (d.data ->> 'lease_ttl_s')::int as lease_ttl_s,
+    (d.data ->> 'priority')::int as priority,
+    (d.data ->> 'timeout_s')::int as timeout_s,
+    d.data -> 'input' ->> 'handler' as handler,
+    d.data ->> 'claimed_by_actor_id' as holder, d.data ->> 'actor_principal_id' as holder_principal_id,
+    case e.entity_type when 'kill_switch' then d.data ->> 'scope' end as scope,
+    case e.entity_type when 'kill_switch' then d.data ->> 'target' end as target,
+    case e.entity_type when 'kill_switch' then d.data ->> 'reason' end as reason,
+    e.recorded_at,
+    case jsonb_typeof(d.data -> 'tags') when 'array' then array(select jsonb_array_elements_text(d.data -> 'tags')) end as tags
 
 -- name: read
 -- What some ranges say of runs, in order.
@@ -19,7 +24,9 @@ select
 from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) with ordinality as r(stream_type, stream_id, after, upto, n)
 join evt_events e on e.stream_type = r.stream_type and e.stream_id = r.stream_id
     and e.stream_seq > r.after and e.stream_seq <= r.upto
-where e.run_id is not null and (e.entity_type = 'run' or e.event_type in ('evidence.manifest.created', 'incident.opened'))
+cross join lateral (select e.data offset 0) d
+where (e.run_id is not null and (e.entity_type = 'run' or e.event_type in ('evidence.manifest.created', 'incident.opened')))
+    or e.entity_type = 'kill_switch'
 order by r.n, e.stream_seq
 
 -- name: claim_and_read
@@ -41,10 +48,13 @@ left join lateral (
     select e.stream_seq,
 {fields}
     from evt_events e
+    cross join lateral (select e.data offset 0) d
     where e.stream_type = c.stream_type and e.stream_id = c.stream_id
         and e.stream_seq > c.after and e.stream_seq <= c.upto
-        and e.run_id is not null
-        and (e.entity_type = 'run' or e.event_type in ('evidence.manifest.created', 'incident.opened'))
+        and (
+            (e.run_id is not null and (e.entity_type = 'run' or e.event_type in ('evidence.manifest.created', 'incident.opened')))
+            or e.entity_type = 'kill_switch'
+        )
         and (select sum(upto - after) from claimed) <= $5
 ) found on true
 order by c.stream_type, c.stream_id, found.stream_seq
@@ -57,19 +67,21 @@ with ended as (
 ), made as (
     insert into eng_runs (
         run_id, workspace_id, room_id, handler, tags, priority, created_event, timeout_s, version, state, attempt_no,
-        claim_token, claim_key, expired, lease_ttl_s, lease_heartbeat_at, lease_expires_at, deadline_at, due_at
+        claim_token, claim_key, expired, lease_ttl_s, holder, stop_acknowledged, lease_heartbeat_at, lease_expires_at,
+        deadline_at, due_at
     )
     select
         n.run_id, n.workspace_id, n.room_id, n.handler, array(select jsonb_array_elements_text(n.tags)), n.priority,
         n.created_event, n.timeout_s, n.version, n.state, n.attempt_no, n.claim_token, n.claim_key, n.expired,
-        n.lease_ttl_s, case n.state when 'held' then t.now end, l.expires_at, l.deadline_at,
+        n.lease_ttl_s, array(select jsonb_array_elements_text(n.holder)), n.acknowledged,
+        case n.state when 'held' then t.now end, l.expires_at, l.deadline_at,
         least(l.expires_at, l.deadline_at)
     from unnest(
         $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::int[], $8::uuid[], $9::int[], $10::int[],
-        $11::text[], $12::int[], $13::text[], $14::text[], $15::boolean[], $16::int[]
+        $11::text[], $12::int[], $13::text[], $14::text[], $15::boolean[], $16::int[], $17::jsonb[], $18::boolean[]
     ) as n(
         run_id, workspace_id, room_id, handler, tags, priority, created_event, timeout_s, version, state, attempt_no,
-        claim_token, claim_key, expired, lease_ttl_s
+        claim_token, claim_key, expired, lease_ttl_s, holder, acknowledged
     )
     cross join (select clock_timestamp() as now) t
     cross join lateral (
@@ -85,6 +97,8 @@ with ended as (
         attempt_no = coalesce(n.attempt_no, r.attempt_no),
         claim_token = coalesce(n.claim_token, r.claim_token),
         claim_key = n.claim_key,
+        holder = array(select jsonb_array_elements_text(n.holder)),
+        stop_acknowledged = n.acknowledged,
         expired = n.expired,
         lease_ttl_s = n.lease_ttl_s,
         lease_heartbeat_at = case n.state when 'held' then t.now end,
@@ -92,8 +106,9 @@ with ended as (
         deadline_at = l.deadline_at,
         due_at = least(l.expires_at, l.deadline_at)
     from unnest(
-        $17::text[], $18::int[], $19::text[], $20::int[], $21::text[], $22::text[], $23::boolean[], $24::int[]
-    ) as n(run_id, version, state, attempt_no, claim_token, claim_key, expired, lease_ttl_s)
+        $19::text[], $20::int[], $21::text[], $22::int[], $23::text[], $24::text[], $25::boolean[], $26::int[],
+        $27::jsonb[], $28::boolean[]
+    ) as n(run_id, version, state, attempt_no, claim_token, claim_key, expired, lease_ttl_s, holder, acknowledged)
     cross join (select clock_timestamp() as now) t
     join eng_runs o on o.run_id = n.run_id
     cross join lateral (
@@ -107,8 +122,9 @@ with ended as (
         version = n.version,
         state = case when s.starts then 'started' else r.state end,
         deadline_at = case when s.starts then s.deadline_at else r.deadline_at end,
-        due_at = case when s.starts then s.deadline_at else r.due_at end
-    from unnest($25::text[], $26::int[], $27::boolean[]) as n(run_id, version, started)
+        due_at = case when s.starts then s.deadline_at else r.due_at end,
+        stop_acknowledged = r.stop_acknowledged or n.acknowledged
+    from unnest($29::text[], $30::int[], $31::boolean[], $32::boolean[]) as n(run_id, version, started, acknowledged)
     join eng_runs o on o.run_id = n.run_id
     cross join lateral (
         select
@@ -118,16 +134,32 @@ with ended as (
     where r.run_id = n.run_id
 ), done as (
     delete from eng_followups f
-    using unnest($28::text[], $29::text[]) as n(run_id, kind)
+    using unnest($33::text[], $34::text[]) as n(run_id, kind)
     where f.run_id = n.run_id and f.kind = n.kind
 ), due as (
     insert into eng_followups (run_id, kind, workspace_id)
-    select * from unnest($30::text[], $31::text[], $32::text[])
+    select * from unnest($35::text[], $36::text[], $37::text[])
     on conflict do nothing
 ), advanced as (
     update eng_checkpoints c set seq = r.upto
-    from unnest($33::text[], $34::text[], $35::bigint[], $36::bigint[]) as r(stream_type, stream_id, after, upto)
+    from unnest($38::text[], $39::text[], $40::bigint[], $41::bigint[]) as r(stream_type, stream_id, after, upto)
     where c.stream_type = r.stream_type and c.stream_id = r.stream_id and c.seq = r.after
     returning 1
 )
 select count(*) from advanced
+
+-- name: switch
+-- Switches as the last event of each leaves them ($6 null: released). When they are engaged, somebody looks later whether
+-- what they stop has stopped.
+with released as (
+    delete from eng_switches s using unnest($1::text[], $2::text[], $3::text[], $6::timestamptz[])
+        as n(workspace_id, scope, target, engaged_at)
+    where s.workspace_id = n.workspace_id and s.scope = n.scope and s.target = n.target and n.engaged_at is null
+)
+insert into eng_switches as s (workspace_id, scope, target, event_id, reason, engaged_at, look_at)
+select n.*, n.engaged_at + interval '30 seconds'
+from unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::timestamptz[])
+    as n(workspace_id, scope, target, event_id, reason, engaged_at)
+where n.engaged_at is not null
+on conflict (workspace_id, scope, target) do update set
+    event_id = excluded.event_id, reason = excluded.reason, engaged_at = excluded.engaged_at, look_at = excluded.look_at

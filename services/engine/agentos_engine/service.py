@@ -14,6 +14,7 @@ from agentos_engine.claims import Claims
 from agentos_engine.followups import Followups
 from agentos_engine.leases import Leases
 from agentos_engine.settings import EngineSettings
+from agentos_engine.stops import Stops
 from agentos_engine.timers import Timers
 from agentos_shared.bus.consumer import Consumer
 from agentos_shared.contracts import subjects
@@ -57,7 +58,8 @@ class Engine:
             rng=self._rng,
             effects=self._apply,
         )
-        self._claims = Claims(pool, self._bus, consumer, self._clock, self._rng)
+        self._stops = Stops(pool, self._bus, self._clock, self._rng)
+        self._claims = Claims(pool, self._bus, consumer, self._stops, self._clock, self._rng)
         self._timers = Timers(pool, self._bus, self._claims.freed, self._clock, self._rng)
         self._followups = Followups(pool, self._bus, lambda: self._claims.granted, self._clock, self._rng)
         leases = Leases(pool, self._claims.cover)
@@ -106,6 +108,7 @@ class Engine:
         await consumer.retry_parked([stopped.key for stopped in parked])
         tasks.spawn("timers", self._timers.sweep_forever)
         tasks.spawn("followups", self._followups.work_forever)
+        tasks.spawn("stops", self._stops.confirm_forever)
 
     # --- following the store -----------------------------------------------------------------------------------------
 
@@ -120,6 +123,10 @@ class Engine:
     async def moved(self, _: Sequence[Range]) -> None:
         """What was applied is committed: wake those who wait for it."""
         changes, self._changes = self._changes, {}
+        switched, self._store.switched = self._store.switched, set()
+        if switched:
+            await self._stops.learn()
+            self._claims.freed(switched)
         alive = [change for change in changes.values() if not change.ended and change.last is not None]
         self._claims.freed({change.workspace_id for change in alive if change.state == "queued"})
         if any(change.state != "queued" for change in alive):

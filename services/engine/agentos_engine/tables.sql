@@ -16,7 +16,7 @@ insert into eng_definition (fingerprint) values ($1)
 
 -- name: drop
 drop view if exists eng_leases_public;
-drop table if exists eng_runs, eng_followups, eng_steps_of_clock, eng_checkpoints, eng_parked
+drop table if exists eng_runs, eng_switches, eng_followups, eng_steps_of_clock, eng_checkpoints, eng_parked
 
 -- name: tables
 -- Every run that is not over. state: queued (may be claimed), reserved (a claim of it is being appended), held (leased),
@@ -35,6 +35,8 @@ create table eng_runs (
     attempt_no         int    not null default 0,
     claim_token        text,            -- of the lease that is held, or was held last
     claim_key          text,            -- Idempotency-Key of the claim that got it
+    holder             text[],          -- ids of who claimed it last, and of its principal
+    stop_acknowledged  boolean not null default false, -- the holder has said that it stopped
     expired            boolean not null default false, -- the last lease ran out
     lease_ttl_s        int,
     lease_heartbeat_at timestamptz,
@@ -51,6 +53,19 @@ create index eng_runs_ready_handler on eng_runs (workspace_id, handler, priority
 create index eng_runs_ready_tags on eng_runs using gin (tags) where state = 'queued' and tags <> '{}';
 create index eng_runs_due on eng_runs (due_at) where due_at is not null;
 create index eng_runs_claim_key on eng_runs (workspace_id, claim_key) where claim_key is not null;
+
+-- Kill switches that are engaged. A target of '' is none.
+create table eng_switches (
+    workspace_id text        not null,
+    scope        text        not null,
+    target       text        not null,
+    event_id     uuid        not null, -- that engaged it
+    reason       text,
+    engaged_at   timestamptz not null,
+    look_at      timestamptz,          -- when to see whether all that it stops has stopped; null: it was seen to
+    primary key (workspace_id, scope, target)
+);
+create index eng_switches_due on eng_switches (look_at) where look_at is not null;
 
 -- What is to be done after a run has ended: evidence, and an incident when it failed.
 create table eng_followups (

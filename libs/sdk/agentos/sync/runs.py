@@ -139,9 +139,18 @@ class Runs:
         return None if run is None else ClaimedRun.model_validate({**run, "replayed": answer.replayed})
 
     def heartbeat(
-        self, run_id: str, claim_token: str, *, patience_s: float | None = None, timeout_s: float | None = None
+        self,
+        run_id: str,
+        claim_token: str,
+        *,
+        stopped: bool = False,
+        patience_s: float | None = None,
+        timeout_s: float | None = None,
     ) -> Lease:
         """Keep a lease for another TTL.
+
+        Args:
+            stopped: that what the run did has been ended, as the answer to an earlier one asked.
 
         Raises:
             Conflict: ``run_not_running``, ``lease_expired`` or ``lease_token_mismatch``: it is lost.
@@ -149,7 +158,7 @@ class Runs:
         answer = self._connection.request(
             "POST",
             f"/v1/runs/{run_id}/lease/heartbeat",
-            body={"claim_token": claim_token},
+            body={"claim_token": claim_token, **({"stopped": True} if stopped else {})},
             patience_s=patience_s,
             timeout_s=timeout_s,
         )

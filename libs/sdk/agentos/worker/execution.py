@@ -4,6 +4,7 @@ the handler returned                             -> run.completed with its resul
 it raised                                        -> run.failed with {type, message, traceback}
 it raised TryAgain, or the API was away          -> given back while attempts are left, else run.failed
 the lease was lost, the run was cancelled        -> handler cancelled, nothing written: the run is not ours any more
+a kill switch asks the run to stop               -> handler cancelled, given back: it waits until it may go on
 the worker stops                                 -> handler cancelled, given back
 """
 
@@ -35,6 +36,7 @@ RELEASE_PATIENCE_S: Final = 2.0
 #: How long a cancelled handler may clean up.
 CLEANUP_S: Final = 3.0
 STOPPING: Final = "stopping"
+STOPPED: Final = "stop_requested"
 
 
 class Execution:
@@ -62,6 +64,7 @@ class Execution:
         self._loop = asyncio.get_running_loop()
         self._holding = Holding(claimed, self._tell_lost)
         self._summary: Callable[[], str | None] = lambda: None
+        self._why: str | None = None
 
     async def run(self) -> None:
         """Until the run is out of our hands. What goes wrong is logged."""
@@ -114,8 +117,10 @@ class Execution:
 
     async def _settle(self, working: "asyncio.Task[Any]") -> None:
         lost = self._holding.lost
-        if lost == STOPPING:
-            await self._give_back("the worker stops")
+        if lost == STOPPED and not working.done():
+            return  # it goes on, and nobody is told otherwise: its lease runs out
+        if lost in (STOPPING, STOPPED):
+            await self._give_back("the worker stops" if lost == STOPPING else f"kill switch, {self._why}")
         elif lost is not None:
             log.warning("run %s: lease lost (%s) in attempt %d", self._claimed.run_id, lost, self._claimed.attempt_no)
         else:
@@ -166,7 +171,9 @@ class Execution:
         while (remaining_s := self._holding.remaining_s) > 0:
             asked_at = time.monotonic()
             try:
-                await self._client.runs.heartbeat(run, token, patience_s=remaining_s / 2, timeout_s=remaining_s / 2)
+                lease = await self._client.runs.heartbeat(
+                    run, token, patience_s=remaining_s / 2, timeout_s=remaining_s / 2
+                )
             except Unreachable:
                 continue
             except APIError as refusal:
@@ -175,6 +182,10 @@ class Execution:
                     return False
                 continue
             self._holding.extended(asked_at)
+            if lease.stop:
+                self._why = lease.stop_reason
+                self._holding.lose(STOPPED)
+                return False
             return True
         self._holding.lose("unreachable")
         return False

@@ -71,6 +71,7 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "run.started": "run",
     "run.lease_released": "run",
     "run.lease_expired": "run",
+    "run.stop_acknowledged": "run",
     "run.completed": "run",
     "run.failed": "run",
     "run.cancelled": "run",

@@ -3,7 +3,7 @@
 All of a workspace's switches are one entity, so that whoever decides on something reads one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
@@ -75,10 +75,35 @@ class KillSwitches:
         """The switches as the gate sees them."""
         return tuple(one.switch for one in self.engaged.values())
 
+    def stopping(self, room_id: str | None, names: Collection[str] = ()) -> Engaged | None:
+        """The switch that lets no run begin: of the workspace, of its room, or of whoever is to have it.
+
+        Args:
+            names: ids of who claims it, and of its principal.
+        """
+        for engaged in self.engaged.values():
+            scope, target = engaged.switch.scope, engaged.switch.target
+            if (
+                scope == "workspace"
+                or (scope == "room" and target == room_id)
+                or (scope == "agent" and target in names)
+            ):
+                return engaged
+        return None
+
 
 def switches_id(workspace_id: str) -> str:
     """The id of a workspace's switches."""
     return ids.derived_id(ids.KILL_SWITCH, workspace_id)
+
+
+def require_none_stopping(view: View, workspace_id: str, room_id: str | None, names: Collection[str] = ()) -> None:
+    """Raise Conflict ``kill_switch_active`` where a switch lets no run begin: what is queued stays queued."""
+    switches = view.get(KillSwitches, switches_id(workspace_id))
+    if switches is not None and switches.stopping(room_id, names) is not None:
+        raise Conflict(
+            "kill_switch_active", "A kill switch is engaged; a person releases it: GET /v1/policy/kill-switch."
+        )
 
 
 def change(command: Command[SetKillSwitch], view: View) -> list[NewEvent]:

@@ -11,7 +11,8 @@ from pydantic import Field
 from agentos_shared.domain import runs
 from agentos_shared.domain.decider import Command, CommandBody, View, expect_version
 from agentos_shared.domain.envelope import Actor, ActorType, NewEvent
-from agentos_shared.domain.runs import Id, Lease
+from agentos_shared.domain.kill_switches import KillSwitches, require_none_stopping, switches_id
+from agentos_shared.domain.runs import Id, Lease, StartRun
 
 MIN_LEASE_S: Final = 5
 MAX_LEASE_S: Final = 600
@@ -55,11 +56,25 @@ class TimeOutRun(_EngineServiceBody):
     claim_token: str | None = Field(None, min_length=1, max_length=64)
 
 
+class AcknowledgeStop(_EngineServiceBody):
+    """Says that the holder has stopped, as a kill switch asks. Once said, or where none is engaged, nothing happens."""
+
+    claim_token: str = Field(min_length=1, max_length=64)
+
+
+def start(command: Command[StartRun], view: View) -> list[NewEvent]:
+    """As :func:`runs.start`, unless a switch lets no run begin. Raises Conflict: ``kill_switch_active``."""
+    events = runs.start(command, view)
+    run = runs.known(view, command.entity_id)
+    require_none_stopping(view, run.workspace_id, run.room_id)
+    return events
+
+
 def claim(command: Command[ClaimRun], view: View) -> list[NewEvent]:
     """``run.claimed``, before ``run.started`` the first time; nothing when this very claim was appended before.
 
     Raises:
-        NotFound: ``run_not_found``. Conflict: ``run_not_queued``, ``version_conflict``.
+        NotFound: ``run_not_found``. Conflict: ``run_not_queued``, ``version_conflict``, ``kill_switch_active``.
     """
     body = command.body
     run = runs.known(view, command.entity_id)
@@ -68,6 +83,8 @@ def claim(command: Command[ClaimRun], view: View) -> list[NewEvent]:
     if run.status != "queued":
         raise runs.not_queued(run)
     expect_version(command, view)
+    names = (body.claimed_by_actor_id, body.actor_principal_id)
+    require_none_stopping(view, run.workspace_id, run.room_id, names)
     lease = Lease(
         run.attempt_no + 1,
         body.claim_token,
@@ -100,6 +117,23 @@ def release(command: Command[ReleaseRun], view: View) -> list[NewEvent]:
     expect_version(command, view)
     data = {"attempt_no": run.attempt_no, "claim_token": body.claim_token, "reason": "manual_release"}
     return [runs.of_run(command, run, "run.lease_released", data)]
+
+
+def acknowledge_stop(command: Command[AcknowledgeStop], view: View) -> list[NewEvent]:
+    """``run.stop_acknowledged``, once for a lease, while a kill switch is engaged.
+
+    Raises:
+        NotFound: ``run_not_found``. Conflict: ``lease_token_mismatch``.
+    """
+    run = runs.known(view, command.entity_id)
+    if run.lease is None or run.lease.claim_token != command.body.claim_token:
+        raise runs.mismatch()
+    switches = view.get(KillSwitches, switches_id(run.workspace_id))
+    if run.stop_acknowledged or switches is None or not switches.engaged:
+        return []
+    expect_version(command, view)
+    data = {"attempt_no": run.attempt_no, "claim_token": run.lease.claim_token}
+    return [runs.of_run(command, run, "run.stop_acknowledged", data)]
 
 
 def expire(command: Command[ExpireRun], view: View) -> list[NewEvent]:

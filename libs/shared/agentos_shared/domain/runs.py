@@ -101,6 +101,7 @@ class Run:
         started: whether there was ``run.started``, which there is once.
         attempt_no: leases given so far.
         ended_under: claim token of the lease that was held when the run ended.
+        stop_acknowledged: whether the holder of the lease has said that it stopped.
     """
 
     workspace_id: str
@@ -117,6 +118,7 @@ class Run:
     attempt_no: int = 0
     lease: Lease | None = None
     ended_under: str | None = None
+    stop_acknowledged: bool = False
 
     @property
     def ended(self) -> bool:
@@ -251,11 +253,13 @@ def evolve(state: Run | None, event: Event) -> Run | None:
         case "run.claimed":
             data = event.data
             lease = Lease(**{name: data[name] for name in Lease._fields})
-            return replace(state, status="running", attempt_no=lease.attempt_no, lease=lease)
+            return replace(state, status="running", attempt_no=lease.attempt_no, lease=lease, stop_acknowledged=False)
         case "run.started":
             return replace(state, status="running", started=True)
         case "run.lease_released" | "run.lease_expired":
             return replace(state, status="queued", lease=None)
+        case "run.stop_acknowledged":
+            return replace(state, stop_acknowledged=True)
         case "run.completed":
             return _ended(state, "succeeded")
         case "run.failed":

@@ -45,11 +45,36 @@ class KillSwitch(BaseModel):
     forced: bool = Field(description="Engaged by the environment: no call releases it.", examples=[False])
 
 
+class StoppedRun(BaseModel):
+    """A run that is asked to stop, and whether it was seen to."""
+
+    run_id: str = Field(examples=["run_01JDAGZ3K8R4W5T6Y7V8X9Z0AB"])
+    room_id: str | None = Field(examples=["room_01JDAGZ3K8R4W5T6Y7V8X9Z0AB"])
+    status: str = Field(examples=["running"])
+    actor_id: str | None = Field(description="Who claimed it last.", examples=["summariser"])
+    stop_requested_at: str = Field(examples=["2026-11-24T05:30:00.123Z"])
+    stop_observed_at: str | None = Field(
+        description="When it ended, its lease did, its holder said so, or the call of the tool came back. Null: "
+        "nothing shows that it has stopped.",
+        examples=[None],
+    )
+
+
+class StoppedRunsAnswer(BaseModel):
+    """Runs that switches of a workspace, a room, an agent or a tool ask to stop; the others stop acts, not runs."""
+
+    requested: int = Field(examples=[5])
+    observed: int = Field(examples=[3])
+    complete: bool = Field(description=f"False: there are over {MAX_RUNS}.", examples=[True])
+    runs: list[StoppedRun]
+
+
 class KillSwitchAnswer(BaseModel):
     """What is stopped in the workspace."""
 
     engaged: bool = Field(description="Whether anything is.", examples=[True])
     switches: list[KillSwitch]
+    stops: StoppedRunsAnswer = Field(description="As far as runs are known now; `/runs` waits for a position.")
 
 
 @router.get(
@@ -70,7 +95,10 @@ async def get_kill_switch(request: Request) -> Response:
     switches = [_switch(row) for row in rows if row["scope"] is not None]
     if request.app.state.services.settings.kill_switch_external_write:
         switches.insert(0, _FORCED)
-    return answer({"engaged": bool(switches), "switches": switches})
+    stops = (
+        _stops(await reader.page(SQL["stopped_runs"], "run_id", *_ANYWHERE, MAX_RUNS + 1)) if switches else _NO_STOPS
+    )
+    return answer({"engaged": bool(switches), "switches": switches, "stops": stops})
 
 
 _FORCED: Final = {
@@ -190,28 +218,6 @@ def _minutes(text: str | None) -> int:
     return int(text)
 
 
-class StoppedRun(BaseModel):
-    """A run that is asked to stop, and whether it was seen to."""
-
-    run_id: str = Field(examples=["run_01JDAGZ3K8R4W5T6Y7V8X9Z0AB"])
-    room_id: str | None = Field(examples=["room_01JDAGZ3K8R4W5T6Y7V8X9Z0AB"])
-    status: str = Field(examples=["running"])
-    actor_id: str | None = Field(description="Who claimed it last.", examples=["summariser"])
-    stop_requested_at: str = Field(examples=["2026-11-24T05:30:00.123Z"])
-    stop_observed_at: str | None = Field(
-        description="When it ended, or its lease did. Null: nothing shows that it has stopped.", examples=[None]
-    )
-
-
-class StoppedRunsAnswer(BaseModel):
-    """Runs that switches of a workspace, a room or an agent ask to stop; the other scopes stop acts, not runs."""
-
-    requested: int = Field(examples=[5])
-    observed: int = Field(examples=[3])
-    complete: bool = Field(description=f"False: there are over {MAX_RUNS}.", examples=[True])
-    runs: list[StoppedRun]
-
-
 @router.get(
     "/v1/policy/kill-switch/runs",
     response_model=StoppedRunsAnswer,
@@ -223,12 +229,19 @@ async def stopped_runs(request: Request, min_position: MinPosition = None) -> Re
     position = position_of(min_position)
     place = (position.seq, position.stream_type, position.stream_id)
     rows = await reader_of(request).page(SQL["stopped_runs"], "run_id", *place, MAX_RUNS + 1)
+    return answer(_stops(rows))
+
+
+#: A place that is always covered.
+_ANYWHERE: Final = (0, "", "")
+_NO_STOPS: Final = {"requested": 0, "observed": 0, "complete": True, "runs": []}
+
+
+def _stops(rows: Sequence[Row]) -> dict[str, Any]:
     runs = [members(row, tuple(StoppedRun.model_fields)) for row in rows[:MAX_RUNS]]
-    return answer(
-        {
-            "requested": len(runs),
-            "observed": sum(run["stop_observed_at"] is not None for run in runs),
-            "complete": len(rows) <= MAX_RUNS,
-            "runs": runs,
-        }
-    )
+    return {
+        "requested": len(runs),
+        "observed": sum(run["stop_observed_at"] is not None for run in runs),
+        "complete": len(rows) <= MAX_RUNS,
+        "runs": runs,
+    }

@@ -14,6 +14,7 @@ RUNS: Final = load(
             "run.started",
             "run.lease_released",
             "run.lease_expired",
+            "run.stop_acknowledged",
             "run.completed",
             "run.failed",
             "run.cancelled",

@@ -26,6 +26,8 @@ create table {table} (
     created_seq         bigint      not null,
     started_at          timestamptz,
     ended_at            timestamptz,
+    -- When the holder of the last lease said that it stopped, as a kill switch asked.
+    stop_acknowledged_at timestamptz,
     updated_at          timestamptz not null,
     correlation_id      text        not null,
     entity_version      int         not null,
@@ -85,6 +87,9 @@ update {table} as r set
     end,
     started_at = coalesce(r.started_at, c.started_at),
     ended_at = c.ended_at,
+    stop_acknowledged_at = case
+        when c.claimed > coalesce(c.acknowledged, 0) then null else coalesce(c.acknowledged_at, r.stop_acknowledged_at)
+    end,
     updated_at = c.updated_at,
     entity_version = c.entity_version,
     stream_seq = c.stream_seq,
@@ -102,6 +107,9 @@ from (
             as claim_token,
         (array_agg(e.data ->> 'claimed_by_actor_id' order by e.stream_seq desc) filter (where e.event_type = 'run.claimed'))[1]
             as claimed_by_actor_id,
+        max(e.stream_seq) filter (where e.event_type = 'run.claimed') as claimed,
+        max(e.stream_seq) filter (where e.event_type = 'run.stop_acknowledged') as acknowledged,
+        max(e.recorded_at) filter (where e.event_type = 'run.stop_acknowledged') as acknowledged_at,
         min(e.recorded_at) filter (where e.event_type = 'run.started') as started_at,
         (array_agg(e.recorded_at order by e.stream_seq desc))[1] as updated_at,
         max(e.entity_version) as entity_version,
@@ -109,7 +117,8 @@ from (
         (array_agg(e.event_id order by e.stream_seq desc))[1] as last_event_id
     from {events}
     where e.event_type in (
-        'run.claimed', 'run.started', 'run.lease_released', 'run.lease_expired', 'run.completed', 'run.failed', 'run.cancelled'
+        'run.claimed', 'run.started', 'run.lease_released', 'run.lease_expired', 'run.stop_acknowledged', 'run.completed',
+        'run.failed', 'run.cancelled'
     )
     group by e.entity_id
 ) c
