@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import uuid4  # noqa: TID251 - a test's own workspace
 
 import httpx
@@ -136,3 +137,91 @@ def test_an_edit_must_pass_the_gate(client: httpx.Client) -> None:
     found = row(client, path)
     assert (found["status"], found["action"], found["edited_request"]) == ("approved", "email.send", {"to": "bo"})
     assert found["action_digest"] != made["action_digest"]
+
+
+def test_what_a_person_looks_at_before_deciding(client: httpx.Client, room: str) -> None:
+    agent = make(client, "/v1/agents", {"display_name": "Mailer"})
+    who = {"actor_type": "agent", "actor_id": agent["agent_id"]}
+    wish = {"action": "external.write", "room_id": room, "context": {"url": "https://example.org/x"}, **who}
+    asking = make(client, "/v1/policy/evaluate", {**wish, "principal_id": agent["principal_id"]}, 200)
+    members = {"action": "external.write", "room_id": room, "request": wish["context"], **who}
+    made = ask(client, **members)
+    assert made["action_digest"] == asking["action_digest"]
+    path = f"/v1/approvals/{made['approval_id']}"
+    review = read(client, path)["review"]
+    assert review["principal_id"] == agent["principal_id"]
+    for decision in (review["asked"], review["now"]):
+        assert (decision["decision"], decision["reason_codes"]) == ("require_approval", asking["reason_codes"])
+        assert decision["determining_rules"] == asking["determining_rules"]
+    assert (review["now"]["event_id"], len(review["asked"]["event_id"])) == (None, 36)
+    assert (review["reversible"], review["side_effect"], review["destination"]) == (
+        False,
+        "external_write",
+        "example.org",
+    )
+    assert (review["zone"], review["risk_factors"]) == ("supervised", ["irreversible", "leaves_the_machine"])
+    assert (review["delegation"], review["on_behalf_of"]) == ([], None)
+    seen = {"decision": "approve", "expected_policy_hash": review["now"]["policy_bundle_hash"]}
+    make(client, f"{path}/decide", seen, 200)
+    assert read(client, path, wait_s=1)["review"] is None
+
+    strange = read(client, asked(client, action="moon.land"))["review"]
+    assert (strange["asked"], strange["registered"], strange["reversible"]) == (None, False, None)
+    assert strange["risk_factors"] == ["unknown_action"]
+
+
+def test_what_was_decided_on_the_same_action_before(client: httpx.Client, room: str) -> None:
+    answers = (("ada", "approve"), ("bo", "deny"), ("ada", "approve"))
+    for to, decision in answers:
+        decide(client, asked(client, room_id=room, request={"to": to, "cc": None}), decision, reason=to)
+    decide(client, asked(client, action="payment.execute"), "approve")
+    open_one = asked(client, room_id=room, request={"to": "ada", "cc": "eve"})
+    same = asked(client, room_id=room, request={"to": "ada", "cc": None})
+    told = read(client, f"{same}/similar")
+    assert (told["approved"], told["denied"], told["looked_at"]) == (2, 1, 3)
+    first, second, third = told["similar"]
+    assert [first["same_action"], second["same_action"], third["same_action"]] == [True, True, False]
+    assert first["decided_at"] >= second["decided_at"]
+    assert (third["decision"], third["equal"], third["different"]) == ("deny", ["cc"], ["to"])
+    told = read(client, f"{open_one}/similar", limit=1)
+    (alike,) = told["similar"]
+    assert (alike["same_action"], alike["equal"], alike["decision_reason"]) == (False, ["to"], "ada")
+    refused(client.get(f"{same}/similar", params={"limit": 51}), 400, "invalid_limit")
+    refused(client.get("/v1/approvals/appr_none/similar"), 404, "approval_not_found")
+
+
+def test_what_a_scope_would_have_covered(client: httpx.Client, room: str) -> None:
+    other = make(client, "/v1/rooms", {"title": "Other"})["room_id"]
+    wishes = [(room, 30), (room, 40), (room, 50), (other, 10)]
+    for place, amount in wishes:
+        body = {"action": "external.write", "room_id": place, "context": {"amount": amount}}
+        assert make(client, "/v1/policy/evaluate", body, 200)["decision"] == "require_approval"
+    exact = {"action": "payment.execute", "room_id": room}
+    assert make(client, "/v1/policy/evaluate", exact, 200)["decision"] == "require_approval"
+    path = asked(client, action="external.write", room_id=room, request={"amount": 30})
+
+    def preview(**scope: Any) -> tuple[int, int, int]:
+        told = make(client, f"{path}/scope-preview", {"scope": scope}, 200)
+        assert (told["looked_at"], told["complete"]) == (5, True)
+        assert len(told["samples"]) == told["count"]
+        return told["count"], told["needs_exact"], told["beyond_limits"]
+
+    assert preview(type="once")[0] == 1
+    assert preview(type="room") == (3, 0, 0)
+    assert preview(type="room", max_uses=2) == (2, 0, 1)
+    assert preview(type="workspace") == (4, 0, 0)
+    assert preview(type="pattern", action="*") == (4, 1, 0)
+    assert preview(type="pattern", arg_constraints={"amount": 40}) == (1, 0, 0)
+    assert preview(type="pattern", max_total_amount=80, amount_pointer="/amount") == (3, 0, 1)
+    told = make(client, f"{path}/scope-preview", {"scope": {"type": "room"}}, 200)
+    assert [sample["parameters"]["amount"] for sample in told["samples"]] == [50, 40, 30]
+    assert told["scope"] == {"type": "room", "room_id": room}
+    wrong = {"scope": {"type": "thread"}}
+    refused(client.post(f"{path}/scope-preview", json=wrong), 400, "invalid_scope")
+    refused(
+        client.post("/v1/approvals/appr_none/scope-preview", json={"scope": {"type": "room"}}),
+        404,
+        "approval_not_found",
+    )
+    events = read(client, "/v1/events", limit=200)["events"]
+    assert sum(event["event_type"] == "policy.decided" for event in events) == 5, "nothing of it is on record"

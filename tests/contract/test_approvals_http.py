@@ -356,6 +356,9 @@ def test_many_are_decided_at_once_each_by_itself(client: httpx.Client, room: str
         (200, None),
     ]
     assert answer.json()["results"][0]["approval_status"] == "approved"
+    assert answer.json()["results"][1]["approval_status"] == "approved", "a conflict tells how it stands"
+    told_ids = [result["approval_id"] for result in answer.json()["results"]]
+    assert told_ids == [first, first, "appr_none", second, None, third]
     again = client.post("/v1/approvals/decide-batch", json=body, headers=key)
     assert (again.json(), again.headers["idempotency-replayed"]) == (answer.json(), "true")
     statuses = [row(client, f"/v1/approvals/{one}")["status"] for one in (first, second, third)]

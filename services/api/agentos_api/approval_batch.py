@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentos_api.append.submission import Answer
@@ -13,7 +14,8 @@ MAX_DECISIONS: Final = 200
 
 class DecideBatch(BaseModel):
     """Decides several approvals, in order; each succeeds or fails by itself. An item is the body of a decision with its
-    `approval_id`. The answer's `results` are those of the single decisions, each with its `status`.
+    `approval_id`. The answer's `results` are those of the single decisions, each with its `status`; one that was
+    refused has the members of its problem, the code in `error`.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -29,6 +31,7 @@ class Decided(BaseModel):
     status: int = Field(examples=[200])
     approval_id: str | None = Field(None, examples=["appr_01JDAGZ3K8R4W5T6Y7V8X9Z0AB"])
     approval_status: str | None = Field(None, examples=["approved"])
+    error: str | None = Field(None, description="Why not: the code of its problem.", examples=[None])
 
 
 class DecideBatchAnswer(BaseModel):
@@ -63,4 +66,10 @@ class Batches:
     async def _run(self, asked: Asked) -> Answer:
         body: DecideBatch = asked.body
         commands = [{"type": "approval.decide", "body": item} for item in body.decisions]
-        return await self._commands.execute_bulk(asked.caller, {"commands": commands}, asked.size)
+        answer = await self._commands.execute_bulk(asked.caller, {"commands": commands}, asked.size)
+        told = orjson.loads(answer.body)
+        if "results" not in told:  # refused as a whole
+            return answer
+        pairs = zip(body.decisions, told["results"], strict=True)
+        results = [{"approval_id": item.get("approval_id"), **result} for item, result in pairs]
+        return answer._replace(body=orjson.dumps({"results": results}))

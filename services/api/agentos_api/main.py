@@ -18,6 +18,7 @@ from agentos_api.append.locator import Locator
 from agentos_api.append.store import PostgresStore, sweep_old_keys
 from agentos_api.approval_batch import Batches
 from agentos_api.approval_deliveries import Deliveries
+from agentos_api.approval_preview import Previews
 from agentos_api.approval_timers import ApprovalTimers
 from agentos_api.authzen import AuthZen
 from agentos_api.blobs import Blobs
@@ -88,12 +89,13 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     hub = Hub(StoreHistory(pool), nats)
     projected = Projected()
     decisions, deliveries = Decisions(nats), Deliveries()
-    health = _health(pool, nats)
-    services = Services(settings, pool, nats, appender, relay, hub, projected, decisions, deliveries, health)
+    gatekeeper = Gatekeeper(nats, settings.policy_enforcement_mode)
+    services = Services(
+        settings, pool, nats, appender, relay, hub, projected, decisions, gatekeeper, deliveries, _health(pool, nats)
+    )
     locator = Locator(pool)
     disk = DiskWatch(settings.disk_path, int(settings.disk_low_mb * 1024 * 1024))
     blobs = Blobs(settings.blob_dir)
-    gatekeeper = Gatekeeper(nats, settings.policy_enforcement_mode)
     key = None if settings.token_key_file is None else token_key.load(settings.token_key_file)
     reader = Reader(pool, blobs, _ended_runs(pool), settings.kill_switch_external_write, key, gatekeeper)
     commands = Commands(appender, locator, COMMAND_TYPES, disk.require_space, reader, gatekeeper)
@@ -117,6 +119,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
         *desk.calls,
         Ingest(access, commands).call,
         Batches(commands).call,
+        Previews(pool, commands).call,
         *AuthZen(commands).calls,
         Simulations(nats).call,
     )

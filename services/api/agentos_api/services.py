@@ -7,6 +7,7 @@ from nats.aio.client import Client
 
 from agentos_api.append.appender import Appender
 from agentos_api.approval_deliveries import Deliveries
+from agentos_api.gatekeeper import Gatekeeper
 from agentos_api.live.decisions import Decisions
 from agentos_api.live.hub import Hub
 from agentos_api.reads.waiting import Projected
@@ -27,5 +28,6 @@ class Services:
     hub: Hub
     projected: Projected
     decisions: Decisions
+    gatekeeper: Gatekeeper
     deliveries: Deliveries
     health: Health

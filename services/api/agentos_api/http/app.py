@@ -21,6 +21,7 @@ from agentos_api.live.sse import Streams
 from agentos_api.routes import (
     action_registry,
     agents,
+    approval_review,
     approvals,
     artifact_content,
     artifacts,
@@ -82,6 +83,7 @@ ROUTERS: Final = tuple(
         egress_rules,
         resource_labels,
         approvals,
+        approval_review,
         grants,
         system,
     )

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 
 from agentos_api.reads.listing import Listing, one_of
 from agentos_api.reads.queries import Cursor, Limit, MinPosition, Row, answer, problems, reader_of
+from agentos_api.routes.approval_review import Review, review_of
 from agentos_shared.domain import approvals
 from agentos_shared.domain.errors import Invalid, NotFound
 from agentos_shared.store import statements
@@ -100,9 +101,10 @@ class ApprovalPage(BaseModel):
 
 
 class ApprovalAnswer(BaseModel):
-    """One approval."""
+    """One approval, and what a person looks at before deciding; ``review`` is null with ``wait_s``."""
 
     approval: Approval
+    review: Review | None
 
 
 @router.get(
@@ -140,7 +142,11 @@ async def get_approval(
         WithJsonSchema({"type": "number", "minimum": 0, "maximum": MAX_WAIT_S}),
     ] = None,
 ) -> Response:
-    """One approval, as new as the store is. With ``wait_s`` the answer comes with the decision, at the latest then."""
+    """One approval, as new as the store is. With ``wait_s`` the answer comes with the decision, at the latest then.
+
+    ``review`` tells what a person looks at before deciding: who asks, on whose behalf, why the gate asked and what it
+    says now, and what is known of the action. Who waits for the answer does not get it.
+    """
     seconds = _seconds(wait_s)
     reader = reader_of(request)
     missing = NotFound("approval_not_found", "There is no such approval in this workspace.")
@@ -149,7 +155,8 @@ async def get_approval(
     row = await decisions.until(approval_id, seconds, look, _decided, _stream)
     if seconds > 0 and _decided(row) and row["delivered_at"] is None:
         request.app.state.services.deliveries.note(row["workspace_id"], approval_id)
-    return answer({"approval": LISTING.entry(row)})
+    review = None if seconds > 0 else await review_of(reader, request.app.state.services.gatekeeper, approval_id)
+    return answer({"approval": LISTING.entry(row), "review": review})
 
 
 def _decided(row: Row) -> bool:

@@ -53,6 +53,8 @@ create index {table}_of_room on {table} (room_id, updated_at desc, approval_id d
 create index {table}_of_status on {table} (workspace_id, status, updated_at desc, approval_id desc);
 -- The pipeline: what a run waits for.
 create index {table}_of_run on {table} (run_id, updated_at desc) where run_id is not null;
+-- What was decided on the same action.
+create index {table}_of_action on {table} (workspace_id, action, updated_at desc) where decision in ('approve', 'deny');
 -- Whether an approval of exactly this was asked for.
 create index {table}_of_digest on {table} (workspace_id, action_digest);
 -- What time brings about by itself.
