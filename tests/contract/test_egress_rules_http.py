@@ -81,7 +81,7 @@ def test_what_is_no_rule_is_refused(client: httpx.Client) -> None:
     assert refused(client, RULES, host="x.org", expires_at="2020-01-01T00:00:00Z") == (400, "invalid_expires_at")
     for actor_type in ("agent", "service"):
         assert refused(client, RULES, host="x.org", actor_type=actor_type) == (403, "rule_setter_must_be_user")
-    assert client.get(f"{RULES}/egr_none").status_code == 404
+    assert client.get(f"{RULES}/egrl_none").status_code == 404
 
 
 def test_the_approval_of_a_proposal_puts_the_rule_in_force(client: httpx.Client) -> None:

@@ -250,7 +250,7 @@ def test_limits_and_openings_of_all_rules_that_cover_it_go_along() -> None:
     decision = decided("get", rules)
     assert [dict(one) for one in decision.obligations] == [
         {"type": "rate_limit", "rule_id": rules[0].rule_id}
-        | {"requests": 60, "per_s": 60, "burst": 10, "per": "principal"},
+        | {"subject": BOT.principal_id, "requests": 60, "per_s": 60, "burst": 10},
         {"type": "max_bytes", "request_bytes": 500, "response_bytes": 50},
         {"type": "open_address", "rule_id": rules[1].rule_id, "opening": "api.example.org:443=10.0.0.0/8"},
     ]

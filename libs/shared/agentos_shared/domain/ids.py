@@ -31,7 +31,7 @@ ENGINE: Final = "eng_"
 AGENT: Final = "agt_"
 ACTION: Final = "actn_"
 #: Before 32 hexadecimal digits.
-EGRESS_RULE: Final = "egr_"
+EGRESS_RULE: Final = "egrl_"
 #: All rules of a workspace as one.
 EGRESS_RULES: Final = "egrs_"
 EGRESS_PROPOSAL: Final = "egp_"

@@ -111,6 +111,12 @@ CREATE VIEW eng.eng_leases_public AS
     NULL::timestamp with time zone AS lease_heartbeat_at
   WHERE false;
 
+CREATE TABLE gw.gw_limits (
+    key text NOT NULL,
+    tat timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50');
+
 CREATE TABLE gw.gw_sends (
     egress_request_id text NOT NULL,
     workspace_id text NOT NULL,
@@ -172,6 +178,9 @@ CREATE TABLE public.evt_stream_heads (
     CONSTRAINT evt_stream_heads_seq_check CHECK ((seq >= 0))
 )
 WITH (fillfactor='50');
+
+ALTER TABLE ONLY gw.gw_limits
+    ADD CONSTRAINT gw_limits_pkey PRIMARY KEY (key);
 
 ALTER TABLE ONLY gw.gw_sends
     ADD CONSTRAINT gw_sends_pkey PRIMARY KEY (egress_request_id);
@@ -249,6 +258,8 @@ GRANT SELECT ON TABLE public.evt_events TO agentos_policy;
 GRANT SELECT ON TABLE public.evt_events TO agentos_gateway;
 
 GRANT SELECT ON TABLE eng.eng_leases_public TO agentos_api;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE gw.gw_limits TO agentos_gateway;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE gw.gw_sends TO agentos_gateway;
 

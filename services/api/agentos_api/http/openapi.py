@@ -148,7 +148,7 @@ _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "constraint.activate": {"effect": "deny"},
     "constraint.retire": {"reason": "the list is right again"},
     "egress_rule.set": {"host": "api.github.com", "path": "/repos/ada/**", "rate": {"requests": 60, "per_s": 60}},
-    "egress_rule.remove": {"rule_id": "egr_0c5f7c621c535a0e9d0b9a4be2f1d3c7", "reason": "no longer needed"},
+    "egress_rule.remove": {"rule_id": "egrl_0c5f7c621c535a0e9d0b9a4be2f1d3c7", "reason": "no longer needed"},
     "egress_rule.propose": {"host": "pypi.org", "methods": ["CONNECT"], "rationale": "pip must load packages"},
     "kill_switch.change": {"action": "engage", "scope": "external_write", "reason": "letters to the wrong people"},
     "agent.register": {"display_name": "Summariser"},

@@ -23,7 +23,7 @@ _TEXT: Final = WithJsonSchema({"type": "string"})
 class EgressRule(BaseModel):
     """Who may send what where. Members that are null are not looked at."""
 
-    rule_id: str = Field(examples=["egr_0c5f7c621c535a0e9d0b9a4be2f1d3c7"])
+    rule_id: str = Field(examples=["egrl_0c5f7c621c535a0e9d0b9a4be2f1d3c7"])
     workspace_id: str = Field(examples=["ws_dev"])
     host: str = Field(examples=["api.github.com"])
     effect: str = Field(description="allow, deny or require_approval.", examples=["allow"])

@@ -76,7 +76,7 @@ def rulings(request: Request, facts: Facts) -> Rulings:
         denying=_ids(held, "deny"),
         asking=_ids(held, "require_approval"),
         allowing=_ids(held, "allow") if _may_be_allowed(wanted) else (),
-        obligations=(*_rates(held), *_sizes(held), *_openings(held)),
+        obligations=(*_rates(held, principal_of(request)), *_sizes(held), *_openings(held)),
         shadow=tuple({"rule_id": rule.rule_id, "effect": rule.effect} for rule in found if rule.mode == "shadow"),
         valid_until=timestamp(min(ends)) if ends else None,
     )
@@ -84,8 +84,7 @@ def rulings(request: Request, facts: Facts) -> Rulings:
 
 def wanted_of(request: Request, facts: Facts) -> Wanted:
     """A request of the gate as rules look at it."""
-    agent = facts.agent
-    principal = request.principal_id or request.actor.principal_id
+    agent, principal = facts.agent, principal_of(request)
     named = {principal} if agent is None else {principal, agent.agent_id}
     if request.actor.type == "agent":
         named.add(request.actor.id)
@@ -100,6 +99,11 @@ def wanted_of(request: Request, facts: Facts) -> Wanted:
     )
 
 
+def principal_of(request: Request) -> str:
+    """Whose request it is, for limits that each principal has for itself."""
+    return request.principal_id or request.actor.principal_id
+
+
 def _may_be_allowed(wanted: Wanted) -> bool:
     """In the zone ``high_stakes`` rules allow reads; whatever may write still needs an approval."""
     return wanted.zone != "high_stakes" or wanted.method in READS
@@ -109,10 +113,13 @@ def _ids(rules: Iterable[EgressRule], effect: str) -> tuple[str, ...]:
     return tuple(rule.rule_id for rule in rules if rule.effect == effect)
 
 
-def _rates(rules: Iterable[EgressRule]) -> Iterable[dict[str, Any]]:
+def _rates(rules: Iterable[EgressRule], principal: str) -> Iterable[dict[str, Any]]:
+    """Limits, each with whose it is: a principal's, or None for that of the whole workspace."""
     for rule in rules:
         if rule.rate is not None:
-            yield {"type": "rate_limit", "rule_id": rule.rule_id, **rule.rate._asdict()}
+            told = rule.rate._asdict()
+            subject = principal if told.pop("per") == "principal" else None
+            yield {"type": "rate_limit", "rule_id": rule.rule_id, "subject": subject, **told}
 
 
 def _sizes(rules: Iterable[EgressRule]) -> Iterable[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""Limits of what leaves the machine, kept in Postgres."""
