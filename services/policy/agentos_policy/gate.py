@@ -58,7 +58,7 @@ class Gate:
 
     async def answer(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
         """``{"requests": [...], "positions": {workspace: {"room/<id>": seq}}}`` -> ``{"decisions": [...]}``, each with
-        its basis.
+        its basis, and the hash of the policies in force.
         """
         asked = [request_of(told) for told in question["requests"]]
         positions = {
@@ -68,7 +68,8 @@ class Gate:
         waiting = _Question(asked, positions, self._clock.monotonic())
         self._waiting.append(waiting)
         self._arrived.set()
-        return {"decisions": [_told(*decided) for decided in await waiting.answered]}
+        decided = await waiting.answered
+        return {"decisions": [_told(*one) for one in decided], "policy_bundle_hash": self._policies().hash}
 
     async def decide_forever(self) -> None:
         """Answer what waits, again and again."""
