@@ -8,7 +8,7 @@ from uuid import uuid4  # noqa: TID251 - a test's own workspace
 import httpx
 import pytest
 
-from tests.contract.test_approvals_http import ask, asked, decide, make, read, refused, row
+from tests.contract.test_approvals_http import after, ask, asked, decide, make, read, refused, row
 from tests.fixtures.stack import Stack, wait_until
 
 
@@ -225,3 +225,29 @@ def test_what_a_scope_would_have_covered(client: httpx.Client, room: str) -> Non
     )
     events = read(client, "/v1/events", limit=200)["events"]
     assert sum(event["event_type"] == "policy.decided" for event in events) == 5, "nothing of it is on record"
+
+
+def test_a_run_whose_approval_is_held_is_let_go_and_not_given_out(client: httpx.Client, room: str) -> None:
+    run = make(client, "/v1/runs", {"room_id": room})["run_id"]
+    claim = {"actor_id": "worker", "room_id": room}
+    lease = make(client, "/v1/runs/claim", claim, 200)["run"]
+    assert lease["run_id"] == run
+    path = asked(client, run_id=run)
+    decide(client, path, "hold")
+    assert read(client, f"/v1/runs/{run}")["run"]["status"] == "queued"
+    beat = {"actor_id": "worker", "claim_token": lease["claim_token"]}
+    refused(client.post(f"/v1/runs/{run}/lease/heartbeat", json=beat), 409, "lease_token_mismatch")
+    for _ in range(3):
+        assert make(client, "/v1/runs/claim", claim, 200)["claimed"] is False
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(make, client, "/v1/runs/claim", {**claim, "wait_s": 20}, 200)
+        decide(client, path, "approve")
+        again = waiting.result()["run"]
+    assert (again["run_id"], again["attempt_no"]) == (run, 2)
+    other = asked(client, run_id=run)
+    decide(client, other, "hold", wake_at=after(seconds=1))
+    released = read(client, "/v1/events", run_id=run, limit=200)["events"]
+    reasons = [event["data"]["reason"] for event in released if event["event_type"] == "run.lease_released"]
+    assert reasons == ["approval_held", "approval_held"]
+    assert make(client, "/v1/runs/claim", {**claim, "wait_s": 20}, 200)["run"]["attempt_no"] == 3
+    assert row(client, other)["status"] == "pending"

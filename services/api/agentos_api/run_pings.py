@@ -20,9 +20,9 @@ class RunPings:
         self._wake = asyncio.Event()
 
     def on_commit(self, batch: Sequence[Committed]) -> None:
-        """Note where runs have moved."""
+        """Note where runs have moved, or what they wait for has."""
         for event in (committed.event for committed in batch):
-            if event.entity_type == "run":
+            if event.entity_type == "run" or (event.entity_type == "approval" and event.run_id is not None):
                 self._moved[StreamKey(event.stream_type, event.stream_id)] = event.stream_seq
                 self._wake.set()
 

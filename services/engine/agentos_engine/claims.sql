@@ -61,11 +61,12 @@ with wanted as (
 {reserve}
 
 -- name: free
--- No switch keeps the run q of the wish w in the queue.
+-- No switch keeps the run q of the wish w in the queue, and no approval of its is on hold.
 and not exists (select from eng_switches s where s.workspace_id = w.workspace_id and s.scope = 'workspace')
         and not exists (
             select from eng_switches s where s.workspace_id = w.workspace_id and s.scope = 'room' and s.target = q.room_id
         )
+        and not exists (select from eng_holds h where h.run_id = q.run_id)
 
 -- name: tags
 -- All tags that are asked for.

@@ -35,6 +35,12 @@ _ENDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
+#: After these an approval is on hold, or is not.
+MOVES_HOLD: Final = frozenset(
+    {"approval.decided", "approval.resumed", "approval.expired", "approval.cancelled", "approval.superseded"}
+)
+
+
 def incident_key(workspace_id: str, run_id: str) -> str:
     """Under which a failed run's incident is opened, once."""
     return f"incident:run_failed:{workspace_id}:{run_id}"
@@ -76,7 +82,7 @@ def fold(rows: Iterable[Row]) -> dict[str, Change]:
     """What rows of the statement ``read`` make of each run."""
     changes: dict[str, Change] = {}
     for row in rows:
-        if row["entity_type"] == "kill_switch":
+        if row["entity_type"] in ("kill_switch", "approval"):
             continue
         change = changes.get(row["run_id"])
         if change is None:
@@ -113,6 +119,8 @@ class RunStore(PoolStore):
         self._advanced: Sequence[Range] | None = None
         #: Workspaces whose kill switches changed in the transaction before this.
         self.switched: set[str] = set()
+        #: Workspaces in which an approval came off its hold in the transaction before this.
+        self.unheld: set[str] = set()
 
     async def claim(self, connection: Connection, wanted: Sequence[Range], *, parked_too: bool = False) -> list[Range]:
         """As every consumer's, and reads the events of the claimed ranges when they are few."""
@@ -141,7 +149,10 @@ class RunStore(PoolStore):
             rows = read[1]
         else:
             rows = await connection.fetch(SQL["read"], *_columns(ranges))
-        changes, switches = fold(rows), _switches(rows)
+        changes, switches, held = fold(rows), _switches(rows), holds(rows)
+        self.unheld = {workspace_id for workspace_id, _, _, on_hold in held if not on_hold}
+        if held:
+            await connection.execute(SQL["hold"], *_transposed([one[1:] for one in held], 3))
         self.switched = {workspace_id for workspace_id, _, _ in switches}
         if switches:
             await connection.execute(SQL["switch"], *_transposed(list(switches.values()), 6))
@@ -227,6 +238,15 @@ def _state(run_id: str, change: Change) -> tuple[Any, ...]:
         _json_array((last["holder"], last["holder_principal_id"]) if held else ()),
         change.acknowledged,
     )
+
+
+def holds(rows: Iterable[Row]) -> list[tuple[str, str, str, bool]]:
+    """Workspace, approval and run of the approvals that were put on hold or came off it, and which: the last counts."""
+    found: dict[str, tuple[str, str, str, bool]] = {}
+    for row in rows:
+        if row["event_type"] in MOVES_HOLD:
+            found[row["entity_id"]] = (row["workspace_id"], row["entity_id"], row["run_id"], row["decision"] == "hold")
+    return list(found.values())
 
 
 def _switches(rows: Iterable[Row]) -> dict[tuple[str, str, str], tuple[Any, ...]]:

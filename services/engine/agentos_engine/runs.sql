@@ -14,7 +14,8 @@
     case e.entity_type when 'kill_switch' then d.data ->> 'scope' end as scope,
     case e.entity_type when 'kill_switch' then d.data ->> 'target' end as target,
     case e.entity_type when 'kill_switch' then d.data ->> 'reason' end as reason,
-    e.recorded_at,
+    case e.event_type when 'approval.decided' then d.data ->> 'decision' end as decision,
+    e.entity_id, e.recorded_at,
     case jsonb_typeof(d.data -> 'tags') when 'array' then array(select jsonb_array_elements_text(d.data -> 'tags')) end as tags
 
 -- name: read
@@ -25,7 +26,7 @@ from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) with ordinality 
 join evt_events e on e.stream_type = r.stream_type and e.stream_id = r.stream_id
     and e.stream_seq > r.after and e.stream_seq <= r.upto
 cross join lateral (select e.data offset 0) d
-where (e.run_id is not null and (e.entity_type = 'run' or e.event_type in ('evidence.manifest.created', 'incident.opened')))
+where (e.run_id is not null and (e.entity_type in ('run', 'approval') or e.event_type in ('evidence.manifest.created', 'incident.opened')))
     or e.entity_type = 'kill_switch'
 order by r.n, e.stream_seq
 
@@ -52,7 +53,10 @@ left join lateral (
     where e.stream_type = c.stream_type and e.stream_id = c.stream_id
         and e.stream_seq > c.after and e.stream_seq <= c.upto
         and (
-            (e.run_id is not null and (e.entity_type = 'run' or e.event_type in ('evidence.manifest.created', 'incident.opened')))
+            (
+                e.run_id is not null
+                and (e.entity_type in ('run', 'approval') or e.event_type in ('evidence.manifest.created', 'incident.opened'))
+            )
             or e.entity_type = 'kill_switch'
         )
         and (select sum(upto - after) from claimed) <= $5
@@ -163,3 +167,14 @@ from unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::time
 where n.engaged_at is not null
 on conflict (workspace_id, scope, target) do update set
     event_id = excluded.event_id, reason = excluded.reason, engaged_at = excluded.engaged_at, look_at = excluded.look_at
+
+-- name: hold
+-- Approvals as the last event of each leaves them: on hold, or no longer.
+with ended as (
+    delete from eng_holds h using unnest($1::text[], $2::text[], $3::boolean[]) as n(approval_id, run_id, held)
+    where h.approval_id = n.approval_id and not n.held
+)
+insert into eng_holds (approval_id, run_id)
+select n.approval_id, n.run_id from unnest($1::text[], $2::text[], $3::boolean[]) as n(approval_id, run_id, held)
+where n.held
+on conflict do nothing

@@ -127,6 +127,8 @@ class Engine:
         if switched:
             await self._stops.learn()
             self._claims.freed(switched)
+        unheld, self._store.unheld = self._store.unheld, set()
+        self._claims.freed(unheld)
         alive = [change for change in changes.values() if not change.ended and change.last is not None]
         self._claims.freed({change.workspace_id for change in alive if change.state == "queued"})
         if any(change.state != "queued" for change in alive):

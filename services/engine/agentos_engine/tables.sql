@@ -16,7 +16,7 @@ insert into eng_definition (fingerprint) values ($1)
 
 -- name: drop
 drop view if exists eng_leases_public;
-drop table if exists eng_runs, eng_switches, eng_followups, eng_steps_of_clock, eng_checkpoints, eng_parked
+drop table if exists eng_runs, eng_switches, eng_holds, eng_followups, eng_steps_of_clock, eng_checkpoints, eng_parked
 
 -- name: tables
 -- Every run that is not over. state: queued (may be claimed), reserved (a claim of it is being appended), held (leased),
@@ -66,6 +66,13 @@ create table eng_switches (
     primary key (workspace_id, scope, target)
 );
 create index eng_switches_due on eng_switches (look_at) where look_at is not null;
+
+-- Approvals that are on hold: their runs are not given out.
+create table eng_holds (
+    approval_id text primary key,
+    run_id      text not null
+);
+create index eng_holds_of_run on eng_holds (run_id);
 
 -- What is to be done after a run has ended: evidence, and an incident when it failed.
 create table eng_followups (

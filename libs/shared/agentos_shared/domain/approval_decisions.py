@@ -25,6 +25,7 @@ from agentos_shared.domain.approvals import (
 from agentos_shared.domain.decider import Command, View, expect_version
 from agentos_shared.domain.envelope import NewEvent, Zone, timestamp
 from agentos_shared.domain.errors import Conflict, Invalid
+from agentos_shared.domain.runs import Run, inside
 
 #: How long what was approved once lasts when nobody says.
 ONCE_LASTS: Final = timedelta(hours=24)
@@ -32,8 +33,9 @@ ONCE_LASTS_HIGH_STAKES: Final = timedelta(minutes=15)
 
 
 def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
-    """``approval.decided``; where several people must approve, ``approval.vote_recorded`` of each before it. Nothing
-    when this very decision was taken before. ``command.loaded`` is :class:`Deciding`, or the time alone.
+    """``approval.decided``. Where several people must approve, ``approval.vote_recorded`` of each before it; where a
+    run waits under a lease, ``run.lease_released`` before a hold. Nothing when this very decision was taken before.
+    ``command.loaded`` is :class:`Deciding`, or the time alone.
 
     Raises:
         NotFound: ``approval_not_found``. Forbidden: ``approver_must_be_user``.
@@ -91,7 +93,19 @@ def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
             left = approval.decide_by + stood - now
         data |= {"expires_at": told(expires_at), "decide_by": timestamp(most), "wake_at": told(wake_at)}
         data |= {"remaining_s": max(1, round(left.total_seconds()))}
-    return [*votes, event_of(command.entity_id, approval, command.meta, "approval.decided", data)]
+    released = _released(command, approval, view) if body.decision == "hold" else []
+    return [*released, *votes, event_of(command.entity_id, approval, command.meta, "approval.decided", data)]
+
+
+def _released(command: Command[DecideApproval], approval: Approval, view: View) -> list[NewEvent]:
+    """``run.lease_released`` where a run waits under a lease: whoever works on it is free until the hold is over."""
+    run = None if approval.run_id is None else view.get(Run, approval.run_id)
+    if run is None or run.lease is None or approval.run_id is None:
+        return []
+    lease = {"run_id": approval.run_id, "attempt_no": run.attempt_no, "claim_token": run.lease.claim_token}
+    data = {**lease, "reason": "approval_held", "approval_id": command.entity_id}
+    event = inside(command, approval.run_id, run, "run.lease_released", "run", data)
+    return [event._replace(entity_id=approval.run_id)]
 
 
 def _edited(approval: Approval, body: DecideApproval) -> str | None:

@@ -37,8 +37,10 @@ def _switches(_body: Any, approval: Location) -> tuple[str, ...]:
 
 
 def _decided_on(body: DecideApproval, approval: Location) -> tuple[str, ...]:
-    """What may have stopped it, and the egress rule that it may be about."""
+    """What may have stopped it, the run that a hold lets go, and the egress rule that it may be about."""
     stopped = _switches(body, approval)
+    if body.decision == "hold" and approval.run_id is not None:
+        stopped = (*stopped, approval.run_id)
     if approval.stream.type != "workspace":
         return stopped
     return (*stopped, proposal_id(approval.entity_id), rules_id(approval.workspace_id))
