@@ -9,11 +9,15 @@ SOURCES := $(foreach package,$(PACKAGES),$(wildcard $(package)/agentos*)) $(wild
 # Passed on: make up ARGS="--port 7800", make test ARGS="-k hub"
 ARGS ?=
 
-.PHONY: help setup lock up test check fix bench faults docs compose-secrets compose-up compose-down compose-proof clean
+.PHONY: help setup web lock up test check fix bench dlp faults docs compose-secrets compose-up compose-down compose-proof clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 18
 
-setup: .venv/.ready ## make .venv with everything
+setup: .venv/.ready ## make .venv with everything, and the web UI where Node is there
+	@$(BIN)/python services/api/build_ui.py --if-possible
+
+web: .venv/.ready ## build the web UI (needs Node 20.19 or newer)
+	@$(BIN)/python services/api/build_ui.py
 
 # A virtualenv knows its own place, so that a checkout that was moved or copied needs a new one.
 MOVED := [ "$$(cat .venv/.place 2>/dev/null || pwd -P)" != "$$(pwd -P)" ]
@@ -27,7 +31,7 @@ endif
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "The venv module is missing: apt install python3-venv" >&2; exit 1; }
 	@pwd -P > .venv/.place
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation $(EDITABLE)
+	AGENTOS_SKIP_UI=1 $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation $(EDITABLE)
 	@touch $@
 
 COMPILE := $(BIN)/uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-annotate --no-header
@@ -59,6 +63,9 @@ fix: setup ## format, and mend what lint can mend
 bench: setup ## measure beside plain baselines (ONLY=store, ARGS="--quick --json bench/results/now.json")
 	@$(BIN)/python -m bench $(if $(ONLY),--only "$(ONLY)") $(ARGS)
 
+dlp: setup ## print precision and recall of what finds secrets
+	@$(BIN)/python -m pytest -q -s tests/unit/test_dlp_labelled.py
+
 FAULT_ROUNDS ?= 20
 FAULT_OPS ?= 500
 FAULT_SEED ?= $(shell date +%s)
@@ -67,11 +74,12 @@ faults: setup ## kill every part under load, again and again (FAULT_ROUNDS=20 FA
 	FAULT_ROUNDS=$(FAULT_ROUNDS) FAULT_OPS=$(FAULT_OPS) FAULT_SEED=$(FAULT_SEED) \
 		$(BIN)/python -m pytest -q tests/faults $(ARGS)
 
-docs: setup ## write anew what is generated: docs/events.md, schema.sql, nats.conf of the compose stack, the blocking client
+docs: setup ## write anew what is generated: docs/events.md, schema.sql, nats.conf of the compose stack, the blocking client, the UI's types
 	$(BIN)/python docs/generate_events.py
 	$(BIN)/python docs/generate_schema.py
 	$(BIN)/python libs/sdk/generate_sync.py
 	$(BIN)/python deploy/compose/render_nats_conf.py
+	$(BIN)/python docs/generate_web_types.py
 
 COMPOSE := docker compose -f deploy/compose/compose.yaml
 

@@ -16,6 +16,7 @@ from agentos_api.http import asyncapi, openapi, problem
 from agentos_api.http.access import Access
 from agentos_api.http.calls import Call
 from agentos_api.http.edge import Edge, MethodNotAllowed, internal_error
+from agentos_api.http.pages import UI, Pages
 from agentos_api.http.read_scope import ReadScope
 from agentos_api.live.sse import Streams
 from agentos_api.routes import (
@@ -89,6 +90,9 @@ ROUTERS: Final = tuple(
     )
 )
 
+#: Paths beside those of routers and calls.
+OWN_PATHS: Final = ("/v1", "/docs", "/docs-assets", "/openapi.json", "/asyncapi.json", "/auth")
+
 
 def build(
     services: Services, commands: Commands, access: Access, read_scope: ReadScope, calls: Sequence[Call] = ()
@@ -119,14 +123,17 @@ def build(
     api.add_exception_handler(HTTPException, _http_error)
     api.add_exception_handler(Exception, _unexpected)
     streams = Streams(services.hub, access.recheck_identity)
+    read_paths = [route.path for router in ROUTERS for route in router.routes if hasattr(route, "path")]
+    taken = {path.split("/")[1] for path in (*OWN_PATHS, *read_paths, *(call.path for call in calls))}
     return Edge(
         api,
         commands,
         access,
         streams={"rooms": streams.room, "workspace": streams.workspace},
-        read_paths=[route.path for router in ROUTERS for route in router.routes if hasattr(route, "path")],
+        read_paths=read_paths,
         read_scope=read_scope,
         calls=calls,
+        pages=Pages(UI, taken),
     )
 
 

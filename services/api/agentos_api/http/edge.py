@@ -31,6 +31,7 @@ from agentos_api.http.access import (
     workspace_of,
 )
 from agentos_api.http.calls import Call
+from agentos_api.http.pages import Page, Pages
 from agentos_api.http.protocol import ANSWER
 from agentos_api.http.read_scope import ReadScope
 from agentos_shared.domain import ids
@@ -99,6 +100,7 @@ class Edge:
         streams: handlers of event streams by the first segments of their path; see :meth:`_stream_of`.
         read_scope: holds reads to the rooms that credentials cover.
         calls: writes that are no commands.
+        pages: what a browser is shown.
     """
 
     def __init__(
@@ -110,18 +112,20 @@ class Edge:
         read_paths: Sequence[str],
         read_scope: ReadScope,
         calls: Sequence[Call] = (),
+        pages: Pages | None = None,
     ) -> None:
         self._reads = reads
         self._read_scope = read_scope
         self._commands = commands
         self._access = access
+        self._pages = pages
         self._streams = streams
         kinds: list[CommandType | Call] = [*(kind for kind in commands.types.values() if kind.path), *calls]
         self._fixed = {kind.path: kind for kind in kinds if "{" not in kind.path}
         self._routes = {_pattern(kind.path): kind for kind in kinds if "{" in kind.path}
         self._read_patterns = {_pattern(path) for path in read_paths}
         # Children are held: looking one up by its labels costs as much as all the rest of a metric.
-        names = (*(kind.name for kind in kinds), "bulk", "read", "other")
+        names = (*(kind.name for kind in kinds), "bulk", "read", "page", "other")
         self._seconds = {name: SECONDS.labels(name) for name in names}
         self._counters: dict[tuple[str, int], Counter] = {}
 
@@ -138,6 +142,11 @@ class Edge:
             parts = scope["path"].split("/")
             if scope["path"].startswith(links.LINK_PATH):
                 await self._open_session(exchange, send)
+                return
+            page = self._page_of(scope, headers)
+            if page is not None:
+                route = "page"
+                await self._show(exchange, send, page)
                 return
             kind = self._command_of(scope["path"], parts, scope["method"])
             if kind is None and scope["path"] != BULK_PATH:
@@ -269,6 +278,20 @@ class Edge:
         self._count("other", 303)
         await send({"type": "http.response.start", "status": 303, "headers": [*headers, *_stamp(exchange)]})
         await send({"type": "http.response.body", "body": b""})
+
+    def _page_of(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Page | None:
+        if self._pages is None or scope["method"] not in ("GET", "HEAD"):
+            return None
+        return self._pages.find(scope["path"], headers)
+
+    async def _show(self, exchange: Exchange, send: Send, page: Page) -> None:
+        """Pages are the same for everybody; what they show, they ask for with their browser's session."""
+        self._access.check(exchange.headers, write=False)
+        self._count("page", page.status)
+        headers = [*page.headers, *_stamp(exchange)]
+        await send({"type": "http.response.start", "status": page.status, "headers": headers})
+        body = b"" if exchange.scope["method"] == "HEAD" else page.body
+        await send({"type": "http.response.body", "body": body})
 
     async def _admit(self, exchange: Exchange, *, write: bool, engine_in_body: bool = False) -> tuple[Identity, str]:
         headers = exchange.headers

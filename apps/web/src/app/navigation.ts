@@ -1,0 +1,21 @@
+/** The screens, in the order in which they stand in the navigation. A screen that is not here cannot be found. */
+
+import { ScrollText } from "lucide-react";
+import type { ComponentType } from "react";
+
+import type { Text } from "@/i18n/texts";
+
+export interface NavigationEntry {
+  /** The route of the screen; the router checks that it exists. */
+  readonly to: "/timeline";
+  readonly label: Text;
+  readonly icon: ComponentType<{ className?: string; "aria-hidden"?: boolean }>;
+  /** The sequence that opens it. */
+  readonly keys: string;
+  /** What waits for a person there: a `CountBadge`. */
+  readonly Count?: ComponentType;
+}
+
+export const NAVIGATION: readonly NavigationEntry[] = [
+  { to: "/timeline", label: { en: "Timeline", ko: "타임라인" }, icon: ScrollText, keys: "g t" },
+];
