@@ -87,6 +87,21 @@ def test_an_agent_that_repeats_a_mistake_goes_into_quarantine(client: httpx.Clie
     assert types(client).count("agent.quarantined") == 1
 
 
+def test_mistakes_in_different_rooms_add_up(client: httpx.Client) -> None:
+    agent = agent_of(client)
+    for number in range(3):
+        room_id = post(client, "/v1/rooms", title=f"R{number}")["room_id"]
+        last = ask(client, room_id=room_id, **agent)
+        assert last["reason_code"] == "external_write_requires_approval"
+        page = read(client, "/v1/constraints", agent_id=agent["actor_id"], min_position=position(last))
+        assert max(one["repeat_count"] for one in page["constraints"]) == number + 1
+
+    def quarantined() -> bool:
+        return read(client, f"/v1/agents/{agent['actor_id']}")["agent"]["quarantined_at"] is not None
+
+    wait_until(quarantined, 10)
+
+
 def test_an_agent_that_waits_for_an_approval_does_not(client: httpx.Client) -> None:
     agent = agent_of(client)
     asked = ask(client, **agent)

@@ -16,7 +16,7 @@ from agentos_shared.domain.errors import Conflict, DomainError, Forbidden, Inval
 from agentos_shared.domain.policy import records
 from agentos_shared.domain.policy.evaluate import evaluate
 from agentos_shared.domain.policy.facts import SEEDED_ACTIONS, AgentFact, Facts, Request
-from agentos_shared.domain.policy.learning import sanitised
+from agentos_shared.domain.policy.learning import Counts, sanitised
 from agentos_shared.domain.policy.records import EvaluatePolicy, Gated
 from tests.fixtures.given import MOMENT, Given
 
@@ -89,6 +89,19 @@ def test_the_second_time_is_a_mistake_repeated_and_each_time_counts() -> None:
     third = after(asked(gated(), gated()), gated())
     assert types(third) == CHAIN
     assert (third[-1].data["seen_count"], third[-1].data["repeat_count"]) == (3, 3)
+
+
+def test_what_was_refused_in_other_rooms_counts() -> None:
+    elsewhere = replace(gated(), elsewhere=Counts(1, 1))
+    events = after(Given(), elsewhere)
+    assert types(events) == [*CHAIN, "mistake.repeated"]
+    assert (events[-1].data["seen_count"], events[-1].data["repeat_count"]) == (2, 2)
+    told = asked(gated(), gated(), gated())
+    behind = after(told, elsewhere)
+    assert (behind[-1].data["seen_count"], behind[-1].data["repeat_count"]) == (4, 4)
+    ahead = after(told, replace(gated(asked=True), elsewhere=Counts(9, 5)))
+    assert types(ahead) == CHAIN
+    assert (ahead[-1].data["seen_count"], ahead[-1].data["repeat_count"]) == (10, 5)
 
 
 @pytest.mark.parametrize(

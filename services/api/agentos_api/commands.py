@@ -31,6 +31,7 @@ from agentos_shared.domain.engine_checks import VerifiedEngine
 from agentos_shared.domain.envelope import Actor, ActorType, Stream
 from agentos_shared.domain.errors import DomainError, Forbidden, Invalid, NotFound
 from agentos_shared.domain.kill_switches import switches_id
+from agentos_shared.domain.policy import learning
 from agentos_shared.domain.policy.facts import Request
 from agentos_shared.domain.policy.records import Gated
 from agentos_shared.domain.policy.standing import Outdated
@@ -40,6 +41,11 @@ MAX_BULK: Final = 500
 MAX_ASKED: Final = 3
 #: Whether there is an approval with a digest.
 ASKED: Final = "select exists (select from proj_approvals where workspace_id = $1 and action_digest = $2)"
+#: The most that any stream of a workspace has counted of the same refusals of the same subject.
+REFUSED: Final = """
+select coalesce(max(seen_count), 0) as seen, coalesce(max(repeat_count), 0) as repeats
+from proj_constraints where workspace_id = $1 and subject_key = $2 and pattern_hash = $3
+"""
 _UUID_OR_ULID = re.compile(
     r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}|[0-7][0-9A-HJKMNP-TV-Z]{25}"
 )
@@ -306,6 +312,7 @@ class Commands:
         _require_covered(kind, caller, room_id)
         loaded = None if kind.load is None else await kind.load(self._reader, location, body)
         command = await self._gated(kind, Command(body, meta, entity_id, parent_id, room_id, loaded), location)
+        command = await self._counted(command)
         await self._spend(kind, command, caller, alone)
         scan = loaded.scan if isinstance(loaded, Kept) else None
         learned = command.loaded.learned_ids if isinstance(command.loaded, Gated) else ()
@@ -355,6 +362,20 @@ class Commands:
         here = tuple(name for stream, name in leans if stream == part.stream)
         elsewhere = tuple(lean for lean in leans if lean[0] != part.stream)
         return part._replace(reads=(*part.reads, *here), leans=elsewhere)
+
+    async def _counted(self, command: Command[Any]) -> Command[Any]:
+        """The command with how often the same was refused in other streams, as far as the projection has come."""
+        gated = command.loaded
+        if not isinstance(gated, Gated) or not gated.refused:
+            return command
+        subject, _ = learning.subject_of(gated.request, gated.decision)
+        pattern = learning.pattern_hash(gated.request, gated.decision, blocked=gated.blocked)
+        try:
+            row = await self._reader.pool.fetchrow(REFUSED, command.meta.workspace_id, subject, pattern)
+        except asyncpg.UndefinedTableError:
+            return command
+        counts = learning.Counts() if row is None else learning.Counts(row["seen"], row["repeats"])
+        return command._replace(loaded=replace(gated, elsewhere=counts))
 
     async def _spend(self, kind: CommandType, command: Command[Any], caller: Caller, alone: bool) -> None:
         """Count a command against the token that it came with, where that is good for some number only. One that fails

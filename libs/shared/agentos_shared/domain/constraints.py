@@ -1,6 +1,7 @@
 """Constraints: what was refused again and again, and what a person made of it.
 
-Each refusal of the same kind to the same subject is counted, in the stream where it happened. What is counted is a
+Each refusal of the same kind to the same subject is counted, in the stream where it happened, on from the most that any
+stream of the workspace has come to. What is counted is a
 candidate and does nothing. A person activates it, with an end if need be, and retires it; active ones narrow what the
 gate allows, and never widen it.
 """

@@ -27,7 +27,9 @@ create table {table} (
 -- GET /v1/constraints: a workspace's, an agent's, those of a status; last changed first.
 create index {table}_changed on {table} (workspace_id, updated_at desc, constraint_id desc);
 create index {table}_of_agent on {table} (workspace_id, agent_id, updated_at desc, constraint_id desc) where agent_id is not null;
-create index {table}_of_status on {table} (workspace_id, status, updated_at desc, constraint_id desc)
+create index {table}_of_status on {table} (workspace_id, status, updated_at desc, constraint_id desc);
+-- How often the same was refused to the same, wherever.
+create index {table}_of_subject on {table} (workspace_id, subject_key, pattern_hash)
 
 -- name: learned
 insert into {table} (
@@ -38,7 +40,7 @@ insert into {table} (
 select
     e.entity_id, e.workspace_id, e.room_id, e.data ->> 'category', e.data ->> 'action', e.data ->> 'reason_code',
     e.data ->> 'pattern_hash', e.data ->> 'guidance', e.data ->> 'subject_key', e.data ->> 'principal_id',
-    e.data ->> 'agent_id', 1, 1, 'candidate', e.recorded_at, e.recorded_at, e.entity_version, e.stream_seq, e.event_id
+    e.data ->> 'agent_id', (e.data ->> 'seen_count')::int, (e.data ->> 'repeat_count')::int, 'candidate', e.recorded_at, e.recorded_at, e.entity_version, e.stream_seq, e.event_id
 from {events}
 where e.event_type = 'constraint.learned' and e.entity_version = 1
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from agentos_shared.domain.canonical import canonical
 from agentos_shared.domain.constraints import Constraint, constraint_id
@@ -16,6 +16,20 @@ from agentos_shared.domain.policy.reasons import REASONS
 _CATEGORIES: Final = {"action": "action", "tool_call": "tool", "data_access": "data", "egress": "egress"}
 #: Refusals of whoever did not prove to be the agent that it says it is: they are not that agent's.
 UNPROVEN: Final = frozenset({"agent_principal_required", "agent_principal_not_found", "agent_actor_id_mismatch"})
+
+
+class Counts(NamedTuple):
+    """How often a subject was refused something.
+
+    Args:
+        seen: refusals. repeats: those of them that no approval was asked for before.
+    """
+
+    seen: int = 0
+    repeats: int = 0
+
+
+NEVER: Final = Counts()
 
 MAX_DEPTH: Final = 4
 MAX_MEMBERS: Final = 50
@@ -70,20 +84,30 @@ def learned_id(request: Request, decision: Decision, *, blocked: bool) -> str:
     return constraint_id(request.workspace_id, home, subject, pattern_hash(request, decision, blocked=blocked))
 
 
-def chain(refusal: NewEvent, request: Request, decision: Decision, view: View, *, asked_before: bool) -> list[NewEvent]:
+def chain(
+    refusal: NewEvent,
+    request: Request,
+    decision: Decision,
+    view: View,
+    *,
+    asked_before: bool,
+    elsewhere: Counts = NEVER,
+) -> list[NewEvent]:
     """``learning.from_failure``, ``constraint.learned``, and at the second repeat ``mistake.repeated``.
 
     Args:
         refusal: ``policy.denied`` or ``policy.requires_approval``; what follows it is of the same stream, actor and
             correlation.
         asked_before: whether an approval of exactly this is or was asked for: then asking again is no mistake.
+        elsewhere: the most that any other stream of the workspace has counted up to. Each stream counts on from the
+            most that is known, so that all count for the subject in the whole workspace.
     """
     told = refusal.data
     subject, agent_id = subject_of(request, decision)
     name = learned_id(request, decision, blocked=told["blocked"])
     known = view.get(Constraint, name)
-    seen = (known.seen if known else 0) + 1
-    repeats = (known.repeats if known else 0) + (not asked_before)
+    seen = max(known.seen if known else 0, elsewhere.seen) + 1
+    repeats = max(known.repeats if known else 0, elsewhere.repeats) + (not asked_before)
     reason = REASONS.get(decision.reason_code)
     about = {
         "category": _CATEGORIES[request.category],

@@ -12,6 +12,7 @@ from agentos_shared.domain.envelope import Event, NewEvent, Stream, Zone
 from agentos_shared.domain.policy import learning
 from agentos_shared.domain.policy.decision import Decision
 from agentos_shared.domain.policy.facts import Request
+from agentos_shared.domain.policy.learning import NEVER, Counts
 from agentos_shared.domain.policy.reasons import REASONS
 from agentos_shared.domain.rooms import Room
 from agentos_shared.domain.runs import Run
@@ -48,6 +49,7 @@ class Gated:
         mode: ``shadow`` marks refusals as not blocking; what is decided is the same.
         asked_before: whether an approval of exactly this is or was asked for.
         basis: what it was decided on besides policies (:meth:`Basis.told`); None: that is not known.
+        elsewhere: how often the same was refused to the same in other streams (:func:`learning.chain`).
         rests_on: ids of entities that must still stand when it is done (:attr:`Facts.rests_on`).
     """
 
@@ -57,6 +59,7 @@ class Gated:
     rests_on: tuple[str, ...] = ()
     asked_before: bool = False
     basis: Mapping[str, Any] | None = None
+    elsewhere: Counts = NEVER
 
     @property
     def learned_ids(self) -> tuple[str, ...]:
@@ -166,7 +169,9 @@ def recorded(decision_id: str, gated: Gated, meta: Meta, view: View) -> list[New
         return [decided]
     refusal = {"decision_id": decision_id, **about, "action_digest": decision.action_digest}
     refused = _event(decision_id, gated, meta, view, _REFUSALS[decision.decision], refusal)
-    learned = learning.chain(refused, request, decision, view, asked_before=gated.asked_before)
+    learned = learning.chain(
+        refused, request, decision, view, asked_before=gated.asked_before, elsewhere=gated.elsewhere
+    )
     return [decided, refused, *learned]
 
 
