@@ -1,10 +1,12 @@
 """The ``agentos`` command. Each command's module is imported when it is called, so that the command starts quickly."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
+
+from agentos_cli.egress_commands import egress
+from agentos_cli.options import DataDirOption, JsonOption, TokenFileOption, UrlOption, guarded
 
 app = typer.Typer(
     name="agentos",
@@ -21,45 +23,11 @@ app.add_typer(audit, name="audit")
 app.add_typer(projections, name="projections")
 policy = typer.Typer(help="Try policies before they are in force.", no_args_is_help=True)
 app.add_typer(policy, name="policy")
+app.add_typer(egress, name="egress")
 
-DataDirOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir",
-        help="Where the stack keeps its data. [env: AGENTOS_DATA_DIR]",
-        readable=False,  # not to be judged by its parents: `create` and `doctor` say what is wrong
-        show_default=False,
-    ),
-]
-UrlOption = Annotated[
-    str | None, typer.Option("--url", help="Of an API that runs elsewhere.", show_default=False, metavar="URL")
-]
-TokenFileOption = Annotated[
-    Path | None, typer.Option("--token-file", help="File with the token to use.", show_default=False)
-]
 PoliciesArgument = Annotated[
     Path, typer.Argument(help="Directory with the policies (*.cedar).", metavar="DIRECTORY", show_default=False)
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
-
-
-def fail(message: str, code: int) -> NoReturn:
-    """Ends the command with one line on stderr."""
-    typer.secho(message, err=True, fg=typer.colors.RED)
-    raise typer.Exit(code)
-
-
-def guarded(work: Callable[[], int]) -> NoReturn:
-    """Runs a command's work; a failure that a person can act on becomes its message and exit code."""
-    from agentos_runtime.errors import RuntimeFailure
-
-    try:
-        code = work()
-    except RuntimeFailure as failure:
-        fail(str(failure), failure.exit_code)
-    except KeyboardInterrupt:
-        code = 130
-    raise typer.Exit(code)
 
 
 @app.command()
