@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agentos_api.blobs import Blobs
 from agentos_shared.domain.errors import TooLarge, TryLater
+from agentos_shared.store.blobs import Blobs
 
 CONTENT = b"hello" * 1000
 NAME = hashlib.sha256(CONTENT).hexdigest()

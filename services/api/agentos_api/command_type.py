@@ -8,7 +8,6 @@ import asyncpg
 
 from agentos_api.append.locator import Location
 from agentos_api.append.submission import Extra
-from agentos_api.blobs import Blobs
 from agentos_api.gatekeeper import Gatekeeper
 from agentos_api.reads.together import Together
 from agentos_shared.domain import ids
@@ -16,6 +15,7 @@ from agentos_shared.domain.decider import Command, CommandBody, Decide
 from agentos_shared.domain.envelope import Zone
 from agentos_shared.domain.evidence import RunEvent
 from agentos_shared.domain.policy.facts import Request
+from agentos_shared.store.blobs import Blobs
 from agentos_shared.tokens.biscuits import TokenKey
 
 #: (entity type, id)

@@ -39,8 +39,11 @@ from agentos_shared.domain.policy.standing import Outdated
 MAX_BULK: Final = 500
 #: How often the gate is asked about one act whose allow was overtaken before it was appended.
 MAX_ASKED: Final = 3
-#: Whether there is an approval with a digest.
-ASKED: Final = "select exists (select from proj_approvals where workspace_id = $1 and action_digest = $2)"
+#: How many approvals there are with a digest, and the newest of them that is still to be decided.
+ASKED: Final = """
+select count(*) as times, max(approval_id) filter (where status in ('pending', 'held')) as open
+from proj_approvals where workspace_id = $1 and action_digest = $2
+"""
 #: The most that any stream of a workspace has counted of the same refusals of the same subject.
 REFUSED: Final = """
 select coalesce(max(seen_count), 0) as seen, coalesce(max(repeat_count), 0) as repeats
@@ -329,16 +332,19 @@ class Commands:
             request = _held_to(request, command.meta.capability)
         gated = await self._gatekeeper.decide(request, zone)
         if gated.refused:
-            gated = replace(gated, asked_before=await self._asked_before(gated.request))
+            asked_before, open_id = await self._asked_before(gated.request)
+            gated = replace(gated, asked_before=asked_before, open_approval_id=open_id)
         return command._replace(loaded=gated)
 
-    async def _asked_before(self, request: Request) -> bool:
-        """Whether an approval of exactly this is or was asked for, as far as the projection has come."""
+    async def _asked_before(self, request: Request) -> tuple[bool, str | None]:
+        """Whether an approval of exactly this is or was asked for, and one that is still to be decided; as far as the
+        projection has come.
+        """
         try:
-            asked: bool = await self._reader.pool.fetchval(ASKED, request.workspace_id, request.digest)
+            asked = await self._reader.pool.fetchrow(ASKED, request.workspace_id, request.digest)
         except asyncpg.UndefinedTableError:
-            return False
-        return asked
+            return False, None
+        return (False, None) if asked is None else (asked["times"] > 0, asked["open"])
 
     async def _leaning(self, part: Part) -> Part:
         """An act, with what must stand when it is appended: what stops acts, whoever does it, and what allows it."""

@@ -21,11 +21,11 @@ from agentos_api.approval_deliveries import Deliveries
 from agentos_api.approval_preview import Previews
 from agentos_api.approval_timers import ApprovalTimers
 from agentos_api.authzen import AuthZen
-from agentos_api.blobs import Blobs
 from agentos_api.command_type import Reader
 from agentos_api.command_types import COMMAND_TYPES
 from agentos_api.commands import Commands
 from agentos_api.disk import DiskWatch
+from agentos_api.egress_desk import EgressDesk
 from agentos_api.evidence_ingest import Ingest
 from agentos_api.gatekeeper import Gatekeeper
 from agentos_api.http import app
@@ -54,6 +54,7 @@ from agentos_shared.host import lifecycle, logging, metrics, telemetry
 from agentos_shared.host.health import Health, Unwell
 from agentos_shared.host.settings import load, postgres_address
 from agentos_shared.store import migrate, run_events
+from agentos_shared.store.blobs import Blobs
 from agentos_shared.store.reader import Connection
 
 POOL_SIZE = 8
@@ -122,6 +123,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
         Previews(pool, commands).call,
         *AuthZen(commands).calls,
         Simulations(nats).call,
+        EgressDesk(nats, pool, commands, decisions).call,
     )
     answering = (NatsCommands(nats, commands, access, calls), ServiceCommands(nats, commands, registry))
     parts = lifecycle.Parts(relay, hub, registry, decisions, desk, *answering)

@@ -30,11 +30,12 @@ ALLOWED: Final[Mapping[str, frozenset[str]]] = {
     "engine": frozenset(
         {"run.claim", "run.release", "run.expire", "run.timeout", "evidence.finalize", "incident.open"}
     ),
+    "gateway": frozenset({"egress.request", "egress.send", "egress.refuse", "egress.finish", "incident.open"}),
 }
 MAX_RUNNING: Final = 64
 STOP_S: Final = 2.0
 #: Members of a command that are no part of its body.
-_ABOUT: Final = frozenset({"workspace_id", "claimer", "key"})
+_ABOUT: Final = frozenset({"workspace_id", "claimer", "key", "on_behalf_of"})
 
 
 class ServiceCommands:
@@ -97,7 +98,8 @@ class ServiceCommands:
 
     async def _one(self, kind: CommandType, service: str, subject: str, command: dict[str, Any]) -> dict[str, Any]:
         workspace_id: str = command["workspace_id"]
-        claimer = command.get("claimer", {"actor_type": "service", "actor_id": service})
+        itself = {"actor_type": "service", "actor_id": service}
+        claimer = command.get("claimer") or command.get("on_behalf_of") or itself
         actor = principals.actor(workspace_id, claimer["actor_type"], claimer["actor_id"])
         key = command.get("key")
         caller = Caller(workspace_id, subject, subject, actor, idempotency_key=key and key["idempotency_key"])

@@ -7,17 +7,27 @@ from typing import Any, Final
 
 import asyncpg
 
+from agentos_gateway.address import Guard, RememberingResolver, SystemResolver
 from agentos_gateway.bus import GatewayBus
+from agentos_gateway.limits.limits import Limits
+from agentos_gateway.requests.desk import Desk, openings_of
+from agentos_gateway.requests.recovery import Recovery
+from agentos_gateway.requests.sends import Sends
+from agentos_gateway.send import Outbound, client_context
 from agentos_gateway.settings import GatewaySettings
 from agentos_shared.contracts import subjects
 from agentos_shared.host.health import Health, Unwell
 from agentos_shared.host.lifecycle import Clock, Rng, Shutdown, Tasks, connect
 from agentos_shared.host.settings import postgres_address
 from agentos_shared.store import migrate
+from agentos_shared.store.blobs import Blobs
 from agentos_shared.store.reader import Connection
 
 NAME: Final = "gateway"
 STATEMENT_S: Final = 5.0
+#: How long a stop waits for what is on its way.
+DRAIN_S: Final = 3.0
+SWEEP_S: Final = 5.0
 
 
 class Gateway:
@@ -37,31 +47,55 @@ class Gateway:
             f"Postgres at {postgres_address(url)}", lambda: _open(url), clock=self._clock, rng=self._rng
         )
         tasks = Tasks(clock=self._clock, rng=self._rng)
-        self._add_checks(pool)
+        sends = Sends(pool, url, self._clock, self._rng)
+        outbound = Outbound(client_context(), clock=self._clock)
+        guard = Guard(RememberingResolver(SystemResolver(), self._clock), clock=self._clock)
+        limits = Limits(pool, self._clock)
+        openings = openings_of(self._settings.egress_openings)
+        blobs = Blobs(self._settings.blob_dir)
+        desk = Desk(self._bus, sends, guard, outbound, limits, blobs, openings, self._clock, self._rng)
+        recovery = Recovery(pool, self._bus, sends, self._clock)
+        self._add_checks(pool, sends)
         try:
             tasks.spawn("probes", self._serve_probes)
-            handlers = {subjects.health(NAME): self._on_health}
+            tasks.spawn("lock", sends.hold_forever)
+            tasks.spawn("recovery", recovery.settle_forever)
+            tasks.spawn("limits", limits.forget_forever)
+            tasks.spawn("idle connections", lambda: self._sweep(outbound))
+            handlers = {subjects.GATEWAY_REQUEST: desk.answer, subjects.health(NAME): self._on_health}
             tasks.spawn("bus", lambda: self._bus.serve(handlers), on_crash="restart")
             await shutdown.wait_or_crash(tasks)
         finally:
             self.health.drain()
+            await desk.drain(DRAIN_S)
+            await outbound.close()
             with suppress(Exception):
                 await asyncio.wait_for(self._bus.close(), 3)
             await tasks.stop()
             with suppress(TimeoutError):
                 await asyncio.wait_for(pool.close(), 2)
 
+    async def _sweep(self, outbound: Outbound) -> None:
+        while True:
+            await self._clock.sleep(SWEEP_S)
+            outbound.sweep()
+
     async def _on_health(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
         report = await self.health.ready()
         return {"ok": report.ok, "detail": report.detail}
 
-    def _add_checks(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    def _add_checks(self, pool: "asyncpg.Pool[asyncpg.Record]", sends: Sends) -> None:
+        async def lock() -> None:
+            if not sends.held:
+                raise Unwell("other processes cannot see that this one lives; nothing leaves")
+
         async def bus() -> None:
             if not self._bus.connected:
                 raise Unwell("not connected to NATS; nothing leaves")
             await self._bus.flush()
 
         self.health.add("postgres", lambda: pool.fetchval("select 1"))
+        self.health.add("lock", lock)
         self.health.add("nats", bus)
 
     async def _serve_probes(self) -> None:

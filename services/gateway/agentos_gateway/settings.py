@@ -13,6 +13,13 @@ class GatewaySettings(ServiceSettings):
 
     gateway_host: Annotated[str, Field(description="address of the forward proxy")] = "127.0.0.1"
     gateway_port: Annotated[int, Field(ge=0, le=65535, description="its TCP port; 0 serves none")] = 7718
+    egress_openings: Annotated[
+        str,
+        Field(
+            description="what the operator opens of this machine and of private networks, for every workspace: "
+            "`host:port` or `name:port=network,network`, separated by spaces"
+        ),
+    ] = ""
     blob_dir: Annotated[
         Path | None,
         Field(description="directory of contents too large for an event; without it such answers are cut short"),

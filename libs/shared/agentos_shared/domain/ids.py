@@ -39,6 +39,7 @@ KILL_SWITCH: Final = "kill_"
 RESOURCE_LABEL: Final = "lbl_"
 #: Before 32 hexadecimal digits.
 CONSTRAINT: Final = "cst_"
+EGRESS_REQUEST: Final = "egr_"
 ENGINE_TOKEN: Final = "engtok_"  # noqa: S105 - the prefix, not a token
 
 _POOL_BYTES: Final = 4096

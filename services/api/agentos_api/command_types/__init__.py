@@ -7,6 +7,7 @@ from agentos_api.command_types.agents import AGENTS
 from agentos_api.command_types.control import CONTROL
 from agentos_api.command_types.conversation import CONVERSATION
 from agentos_api.command_types.data_access import DATA_ACCESS
+from agentos_api.command_types.egress import EGRESS
 from agentos_api.command_types.egress_rules import EGRESS_RULES
 from agentos_api.command_types.engines import ENGINES
 from agentos_api.command_types.growth import GROWTH
@@ -24,4 +25,5 @@ COMMAND_TYPES: Final = (
     *DATA_ACCESS,
     *ACCESS,
     *EGRESS_RULES,
+    *EGRESS,
 )

@@ -27,6 +27,7 @@ _FOR_ALL: Final = frozenset(
 _LISTS: Final[Mapping[str, tuple[str, ...]]] = {
     "/v1/approvals": ("room_id",),
     "/v1/artifacts": ("room_id", "run_id", "step_id"),
+    "/v1/egress/requests": ("room_id", "run_id"),
     "/v1/events": ("room_id", "run_id"),
     "/v1/experiments": ("room_id",),
     "/v1/grants": ("room_id",),

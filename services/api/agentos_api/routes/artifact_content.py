@@ -5,11 +5,11 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from agentos_api.blobs import Blobs
 from agentos_api.http.edge import InternalError
 from agentos_api.reads.queries import problems, reader_of, storable
 from agentos_shared.domain.canonical import canonical
 from agentos_shared.domain.errors import NotFound
+from agentos_shared.store.blobs import Blobs
 from agentos_shared.store.reader import read_entities
 
 router = APIRouter(tags=["artifacts"])

@@ -8,6 +8,7 @@ from agentos_projector.projections.approvals import APPROVALS
 from agentos_projector.projections.artifacts import ARTIFACTS
 from agentos_projector.projections.capabilities import CAPABILITIES
 from agentos_projector.projections.constraints import CONSTRAINTS
+from agentos_projector.projections.egress_requests import EGRESS_REQUESTS
 from agentos_projector.projections.egress_rules import EGRESS_RULES
 from agentos_projector.projections.engine_tokens import ENGINE_TOKENS
 from agentos_projector.projections.engines import ENGINES
@@ -55,6 +56,7 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     CONSTRAINTS,
     RESOURCE_LABELS,
     EGRESS_RULES,
+    EGRESS_REQUESTS,
     APPROVALS,
     GRANTS,
 )

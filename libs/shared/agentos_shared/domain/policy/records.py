@@ -47,7 +47,8 @@ class Gated:
 
     Args:
         mode: ``shadow`` marks refusals as not blocking; what is decided is the same.
-        asked_before: whether an approval of exactly this is or was asked for.
+        asked_before: whether an approval of exactly this is or was asked for. open_approval_id: one that is still to be
+            decided.
         basis: what it was decided on besides policies (:meth:`Basis.told`); None: that is not known.
         elsewhere: how often the same was refused to the same in other streams (:func:`learning.chain`).
         rests_on: ids of entities that must still stand when it is done (:attr:`Facts.rests_on`).
@@ -58,6 +59,7 @@ class Gated:
     mode: Mode = "enforce"
     rests_on: tuple[str, ...] = ()
     asked_before: bool = False
+    open_approval_id: str | None = None
     basis: Mapping[str, Any] | None = None
     elsewhere: Counts = NEVER
 
@@ -97,12 +99,14 @@ class Gated:
         if self.basis is None:
             return None
         request = self.request
+        wish = {"wish": _wish(request)} if request.category == "egress" else {}
         return {
             "actor": list(request.actor),
             "principal_id": request.principal_id,
             "zone": request.zone,
             "egress_host": request.egress_host,
             "purpose_tags": list(request.purpose_tags),
+            **wish,
             **self.basis,
         }
 
@@ -122,6 +126,12 @@ class Gated:
             "approval_id": decision.approval_id,
             "zone": decision.zone,
         }
+
+
+def _wish(request: Request) -> dict[str, Any]:
+    """What a request that leaves the machine is, for those whose event tells it elsewhere."""
+    told = {"method": request.egress_method, "port": request.egress_port, "path": request.egress_path}
+    return {"action": request.action, "resource": request.resource, **told}
 
 
 def evaluate(command: Command[EvaluatePolicy], view: View) -> list[NewEvent]:

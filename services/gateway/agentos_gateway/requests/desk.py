@@ -1,0 +1,335 @@
+"""What the API asks for: a request that was allowed, to be sent. Every way ends with an outcome on record.
+
+In order: a row says that this process has the request, limits are taken, the address is judged, a connection is made;
+then ``egress.sent`` is appended, for which the gate looks once more, and only then the first byte leaves. Whatever ends
+it before that is certain (``failed``); what ends it after that without an answer is not (``outcome_unknown``).
+"""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any, Final
+
+import structlog
+
+from agentos_gateway.address import AddressDenied, BadTarget, Guard, Opening, Pinned, Target, parse, parse_opening
+from agentos_gateway.address.resolve import ResolveFailed
+from agentos_gateway.bus import GatewayBus, Unanswered, problem
+from agentos_gateway.limits.limits import Limits, charges
+from agentos_gateway.requests import outcome
+from agentos_gateway.requests.sends import Sends
+from agentos_gateway.send import Limits as Bounds
+from agentos_gateway.send import Outbound, OutboundRequest, Ready, RequestRefused, SendFailed, Timeouts
+from agentos_shared.domain.errors import DomainError
+from agentos_shared.host.failpoints import failpoint
+from agentos_shared.host.lifecycle import Clock, Rng
+from agentos_shared.store.blobs import Blobs
+
+log = structlog.get_logger("agentos.gateway")
+
+#: What a rule may open beside public addresses.
+PRIVATE: Final = tuple(
+    ip_network(text)
+    for text in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "::1/128", "fc00::/7")
+)
+#: How often an announcement is made that nobody answers; whoever waits is then told to come again.
+TRIES: Final = 3
+RETRY_S: Final = 0.5
+#: Events of a request that has ended, and what the API calls it.
+_RESULTS: Final = {
+    "egress.succeeded": "succeeded",
+    "egress.failed": "failed",
+    "egress.outcome_unknown": "outcome_unknown",
+}
+_NOT_SENT: Final = problem(
+    503, "egress_not_recorded", "Nobody answers for the event store: nothing is sent. Try again."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    workspace_id: str
+    request_id: str
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    timeout_s: float
+    most: int
+    again: bool
+    obligations: tuple[Mapping[str, Any], ...]
+
+    def outbound(self) -> OutboundRequest:
+        """As the sender takes it."""
+        part = self.timeout_s
+        times = Timeouts(
+            connect_s=min(10.0, part),
+            tls_s=min(10.0, part),
+            write_s=part,
+            first_byte_s=part,
+            between_bytes_s=part,
+            whole_s=part,
+        )
+        # What is beyond `most` is not read; the sender's own bound only stands against a peer that sends on and on.
+        bounds = Bounds(body_bytes=None, decoded_bytes=max(self.most, 1 << 20) * 2)
+        return OutboundRequest(self.method, self.headers, self.body, decode=True, limits=bounds, timeouts=times)
+
+
+class Desk:
+    """Sends what it is asked to, each request once.
+
+    Args:
+        openings: addresses that the operator opened for all workspaces.
+    """
+
+    def __init__(
+        self,
+        bus: GatewayBus,
+        sends: Sends,
+        guard: Guard,
+        outbound: Outbound,
+        limits: Limits,
+        blobs: Blobs,
+        openings: Sequence[Opening],
+        clock: Clock,
+        rng: Rng,
+    ) -> None:
+        self._bus = bus
+        self._sends = sends
+        self._guard = guard
+        self._outbound = outbound
+        self._limits = limits
+        self._blobs = blobs
+        self._openings = tuple(openings)
+        self._clock = clock
+        self._rng = rng
+        self._running: dict[str, asyncio.Task[Mapping[str, Any]]] = {}
+
+    async def answer(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
+        """``{status: 200, decided, outcome}``, or a problem. Whoever asks again while it runs gets the same answer."""
+        limits = question["limits"]
+        asked = _Asked(
+            question["workspace_id"],
+            question["egress_request_id"],
+            question["method"],
+            question["url"],
+            tuple(question["headers"].items()),
+            base64.b64decode(question["body"]),
+            limits["timeout_s"],
+            limits["max_response_bytes"],
+            question["again"],
+            tuple(question["obligations"]),
+        )
+        task = self._running.get(asked.request_id)
+        if task is None:
+            task = self._running[asked.request_id] = asyncio.create_task(self._serve(asked))
+            task.add_done_callback(lambda _: self._running.pop(asked.request_id, None))
+        return await asyncio.shield(task)  # what was sent is accounted for, whether or not somebody waits
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait for what is on its way."""
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=timeout_s)
+
+    async def _serve(self, asked: _Asked) -> Mapping[str, Any]:
+        failpoint("gateway.before_begin")
+        if not await self._sends.begin(asked.request_id, asked.workspace_id):
+            return await self._standing(asked)
+        try:
+            answer = await self._sent(asked)
+        except Unanswered as error:
+            log.warning("not_announced", egress_request_id=asked.request_id, error=str(error))
+            await self._sends.let_go(asked.request_id, unsent=True)
+            return _NOT_SENT
+        except BaseException:
+            await self._sends.let_go(asked.request_id, unsent=False)
+            raise
+        await self._sends.end(asked.request_id)
+        return answer
+
+    async def _sent(self, asked: _Asked) -> Mapping[str, Any]:
+        """Raises Unanswered: before anything was sent."""
+        request = asked.outbound()
+        sender = self._rng.token(12).hex()
+        if (bound := _bound(asked.obligations, "request_bytes")) is not None and len(asked.body) > bound:
+            return await self._refused(asked, "egress.too_large", f"A rule allows bodies of {bound} bytes here.")
+        exceeded = await self._limits.take(charges(asked.workspace_id, asked.obligations))
+        if exceeded is not None:
+            return await self._refused(asked, exceeded.charge.reason_code, "A limit of requests is used up; try later.")
+        try:
+            pinned, ready = await self._connected(asked, request)
+        except AddressDenied as denied:
+            return await self._refused(asked, denied.code, denied.detail)
+        except (BadTarget, RequestRefused) as refused:
+            return await self._failed(asked, sender, "request", refused.code, refused.detail)
+        except ResolveFailed as failed:
+            return await self._failed(asked, sender, "dns", failed.code, failed.detail)
+        except SendFailed as failed:
+            return await self._failed(asked, sender, failed.phase, failed.code, failed.detail)
+        try:
+            failpoint("gateway.before_sent")
+            body = {"sender": sender, "addresses": list(pinned.addresses), "again": asked.again}
+            announced = await self._command("send", asked, body)
+        except BaseException:
+            self._outbound.give_back(ready)
+            raise
+        if announced["status"] >= 400 or not announced["sent"]:
+            self._outbound.give_back(ready)
+            if announced.get("error") in ("egress_in_flight", "egress_already_finished"):
+                return await self._standing(asked)
+            return _refusal(announced)
+        failpoint("gateway.after_sent")
+        return await self._exchanged(asked, sender, announced, pinned, ready, request)
+
+    async def _connected(self, asked: _Asked, request: OutboundRequest) -> tuple[Pinned, Ready]:
+        target = parse(asked.url)
+        openings = (*self._openings, *opened_by(asked.obligations, target))
+        pinned = await self._guard.resolve(target, openings)
+        return pinned, await self._outbound.connect(pinned, request)
+
+    async def _exchanged(
+        self,
+        asked: _Asked,
+        sender: str,
+        announced: Mapping[str, Any],
+        pinned: Pinned,
+        ready: Ready,
+        request: OutboundRequest,
+    ) -> Mapping[str, Any]:
+        begun = self._clock.monotonic()
+        told: dict[str, Any] = {"bytes_out": len(asked.body), "dns_ms": round(pinned.dns_ms, 1)}
+        bound = _bound(asked.obligations, "response_bytes")
+        body = outcome.Body(asked.most if bound is None else min(asked.most, bound))
+        try:
+            response = await self._outbound.send(ready, request)
+        except (SendFailed, RequestRefused) as failed:
+            unsent = isinstance(failed, RequestRefused) or not failed.bytes_sent
+            phase = "request" if isinstance(failed, RequestRefused) else failed.phase
+            told |= {"phase": phase, "error_code": failed.code, "detail": failed.detail}
+            result = "failed" if unsent else "outcome_unknown"
+            return await self._finished(asked, sender, announced, result, told, unsent=unsent)
+        failpoint("gateway.after_head")
+        told |= {
+            "status": response.status,
+            "headers": outcome.headers_told(response.headers),
+            "address": response.address,
+            "ttfb_ms": round(response.ttfb_ms, 1),
+        }
+        try:
+            await body.take(response.body)
+        except SendFailed as failed:  # its status is known, so that it has arrived is known too
+            told |= {"phase": failed.phase, "error_code": failed.code, "detail": failed.detail}
+            body.truncated = True
+        await response.aclose()
+        try:
+            content = await outcome.content_told(body.kept, self._blobs)
+        except DomainError as error:
+            content, body.truncated = {"type": "none", "error": error.code}, True
+        told |= {
+            "content": content,
+            "body_sha256": outcome.digest(body.kept),
+            "bytes_in": body.size,
+            "truncated": body.truncated,
+            "total_ms": round((self._clock.monotonic() - begun) * 1000, 1),
+        }
+        failpoint("gateway.before_outcome")
+        return await self._finished(asked, sender, announced, "succeeded", told)
+
+    async def _refused(self, asked: _Asked, code: str, detail: str) -> Mapping[str, Any]:
+        """The gateway's own no, before anything was sent."""
+        await self._command("refuse", asked, {"reason_code": code, "reason": detail})
+        decided = {"decision": "deny", "reason_code": code, "reason": detail, "reason_codes": [code]}
+        return {"status": 200, "decided": decided, "outcome": None}
+
+    async def _failed(self, asked: _Asked, sender: str, phase: str, code: str, detail: str) -> Mapping[str, Any]:
+        """It could not be sent, and nothing was."""
+        told = {"phase": phase, "error_code": code, "detail": detail}
+        return await self._finished(asked, sender, {"decided": {}}, "failed", told, unsent=True)
+
+    async def _finished(
+        self,
+        asked: _Asked,
+        sender: str,
+        announced: Mapping[str, Any],
+        result: str,
+        told: Mapping[str, Any],
+        *,
+        unsent: bool = False,
+    ) -> Mapping[str, Any]:
+        """Put an outcome on record. Until somebody answers for the store it is tried again: this is all that knows."""
+        body = {"sender": sender, "result": result, "unsent": unsent, "outcome": dict(told)}
+        answer: Mapping[str, Any] | None = None
+        while answer is None:
+            try:
+                answer = await self._command("finish", asked, body)
+            except Unanswered as error:
+                log.warning("outcome_waits", egress_request_id=asked.request_id, error=str(error))
+                await self._clock.sleep(RETRY_S)
+        if answer["status"] >= 400:
+            return _refusal(answer)
+        failpoint("gateway.after_outcome")
+        return {"status": 200, "decided": announced["decided"], "outcome": {"result": result, **told}}
+
+    async def _standing(self, asked: _Asked) -> Mapping[str, Any]:
+        """What is on record of a request that somebody else has, or had."""
+        found = await self._sends.standing(asked.request_id, asked.workspace_id)
+        if found is None:
+            return problem(404, "egress_request_not_found", "There is no such request in this workspace.")
+        event_type, data = found
+        if event_type == "egress.reconciled":
+            return {"status": 200, "decided": {}, "outcome": {"result": data["outcome"], **data}}
+        if event_type not in _RESULTS:
+            return problem(409, "egress_in_flight", "This request is on its way; ask again in a moment.")
+        outcome_told = {name: value for name, value in data.items() if name != "egress_request_id"}
+        return {"status": 200, "decided": {}, "outcome": {"result": _RESULTS[event_type], **outcome_told}}
+
+    async def _command(self, verb: str, asked: _Asked, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Raises Unanswered: several times nobody said what became of it."""
+        command = {"workspace_id": asked.workspace_id, "egress_request_id": asked.request_id, **body}
+        return await _persistently(lambda: self._bus.command("egress", verb, command), self._clock)
+
+
+async def _persistently(ask: Callable[[], Awaitable[dict[str, Any]]], clock: Clock) -> dict[str, Any]:
+    for _ in range(TRIES - 1):
+        try:
+            answer = await ask()
+        except Unanswered:
+            await clock.sleep(RETRY_S)
+            continue
+        if answer["status"] != 503:
+            return answer
+        await clock.sleep(RETRY_S)
+    return await ask()
+
+
+def _refusal(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What stands in the way: of the API, or of the gate, which looked once more."""
+    if answer["status"] >= 400:
+        return problem(answer["status"], answer["error"], answer["detail"])
+    return {"status": 200, "decided": answer["decided"], "outcome": None}
+
+
+def _bound(obligations: Sequence[Mapping[str, Any]], name: str) -> int | None:
+    """The least of what rules allow, in bytes."""
+    listed = [one[name] for one in obligations if one["type"] == "max_bytes" and one[name] is not None]
+    return min(listed, default=None)
+
+
+def opened_by(obligations: Sequence[Mapping[str, Any]], target: Target) -> list[Opening]:
+    """What rules open of this machine and of private networks for a target: its host and port, and nothing else."""
+    return [
+        Opening(target.host, target.port, PRIVATE)
+        for one in obligations
+        if one["type"] == "open_address" and one["host"] == target.host and one["port"] in (None, target.port)
+    ]
+
+
+def openings_of(text: str) -> list[Opening]:
+    """The operator's openings, separated by white space.
+
+    Raises:
+        BadOpening.
+    """
+    return [parse_opening(part) for part in text.split()]
