@@ -4,6 +4,7 @@ Each event that a command causes is really decided and sealed here, with fixed i
 from the code. A test compares the file with what this makes.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,12 +16,13 @@ from agentos_api.append.stream_cache import ABSENT, Entry, advance, follow, lead
 from agentos_api.command_type import CommandType
 from agentos_api.command_types import COMMAND_TYPES
 from agentos_shared import dlp
-from agentos_shared.domain import incidents, principals
+from agentos_shared.domain import egress, incidents, principals
 from agentos_shared.domain.actions import action_digest
 from agentos_shared.domain.artifacts import Kept
 from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
 from agentos_shared.domain.decider import Command, Meta
 from agentos_shared.domain.delegations import Ancestry
+from agentos_shared.domain.egress_match import EgressRule
 from agentos_shared.domain.egress_rules import RuleBody, rule_id_of, rule_of
 from agentos_shared.domain.engines import NewToken, engine_id
 from agentos_shared.domain.envelope import Event, NewEvent, Stream, Zone, canonical_content, seal
@@ -30,6 +32,7 @@ from agentos_shared.domain.grants import Moment
 from agentos_shared.domain.policy.evaluate import basis, evaluate
 from agentos_shared.domain.policy.facts import SEEDED_ACTIONS, DataLabel, Facts, Request
 from agentos_shared.domain.policy.records import Gated
+from agentos_shared.domain.targets import parse
 
 TARGET = Path(__file__).with_name("events.md")
 MOMENT = datetime(2026, 11, 24, 5, 30, 0, 123000, tzinfo=UTC)
@@ -70,6 +73,10 @@ ENTITIES = {
     "refused capability": "8e1b3c62-3a1f-4a1c-9e6f-1a8a5a4b3c2d",
     "agent": "agt_5f1c0a7e3b924d68a1d0c2f49e7b6a35",
     "egress proposal": "appr_01KAT0NA9Q4M7S2W5Y8C1E6HFZ",
+    "egress_request": "egr_6f1d2f0e5d0c5e7a9c1b9f6c0a7d3b42",
+    "blocked egress": "egr_7a2e3f1f6e1d4f8b8d2caf7d1b8e4c53",
+    "failed egress": "egr_8b3f4a2a7f2e5a9c9e3db08e2c9f5d64",
+    "unknown egress": "egr_9c4a5b3b8a3f6bad8f4ec19f3da06e75",
 }
 
 
@@ -138,6 +145,30 @@ def _access(label: DataLabel, justification: str | None = None) -> Gated:
     )
     facts = Facts(MOMENT, label=label)
     return Gated(request, evaluate(request, facts), basis=basis(request, facts).told())
+
+
+_PAGE = {"target_url": "https://example.org/prices", "room_id": ENTITIES["room"]}
+_SENDER = {"sender": "5f0c7a1e9b3d4c2a8e6f0b1d"}
+
+
+def _sending(method: str) -> Gated:
+    """What the gate says of a request to a host that a rule lists for reading."""
+    target = parse(_PAGE["target_url"])
+    parameters = {"method": method, "url": target.url, "body_sha256": hashlib.sha256(b"").hexdigest()}
+    wish = egress.wish_of(
+        "ws_dev",
+        META.actor,
+        action="external.write",
+        **parameters,
+        host=target.host,
+        port=target.port,
+        path=target.path,
+        digest=action_digest("ws_dev", "external.write", META.actor, ENTITIES["room"], None, parameters),
+        context={},
+        room_id=ENTITIES["room"],
+    )
+    facts = Facts(MOMENT, egress_rules=(EgressRule("egrl_0c5f7c621c535a0e9d0b9a4be2f1d3c7", "allow", "example.org"),))
+    return Gated(wish, evaluate(wish, facts), basis=basis(wish, facts).told())
 
 
 EXAMPLES: tuple[Example, ...] = (
@@ -340,6 +371,39 @@ EXAMPLES += (
         loaded=MOMENT,
     ),
     Example("approval.decide", {"decision": "approve"}, on="egress proposal", loaded=MOMENT),
+)
+_ANSWERED = {
+    "status": 200,
+    "headers": [["content-type", "text/plain"]],
+    "address": "93.184.215.14",
+    "content": {"type": "text", "text": "12.50"},
+    "body_sha256": hashlib.sha256(b"12.50").hexdigest(),
+    "bytes_out": 0,
+    "bytes_in": 5,
+    "truncated": False,
+    "dns_ms": 1.2,
+    "ttfb_ms": 20.5,
+    "total_ms": 21.1,
+}
+_REFUSED_CONNECTION = {"phase": "connect", "error_code": "connect_refused", "detail": "no connection: refused"}
+_LOST = {"error_code": "gateway_lost", "detail": "The gateway ended before the outcome was on record."}
+_SENT = {**_SENDER, "addresses": ["93.184.215.14"]}
+EXAMPLES += (
+    Example("egress.request", _PAGE, new="egress_request", loaded=_sending("GET")),
+    Example("egress.send", _SENT, loaded=_sending("GET")),
+    Example("egress.finish", {**_SENDER, "result": "succeeded", "outcome": _ANSWERED}),
+    Example("egress.request", {**_PAGE, "method": "DELETE"}, new="blocked egress", loaded=_sending("DELETE")),
+    Example("egress.request", _PAGE, new="failed egress", loaded=_sending("GET")),
+    Example("egress.send", _SENT, on="failed egress", loaded=_sending("GET")),
+    Example(
+        "egress.finish",
+        {**_SENDER, "result": "failed", "unsent": True, "outcome": _REFUSED_CONNECTION},
+        on="failed egress",
+    ),
+    Example("egress.request", _PAGE, new="unknown egress", loaded=_sending("GET")),
+    Example("egress.send", _SENT, on="unknown egress", loaded=_sending("GET")),
+    Example("egress.finish", {"result": "outcome_unknown", "outcome": _LOST}, on="unknown egress"),
+    Example("egress.reconcile", {"outcome": "succeeded", "note": "it is in their log"}, on="unknown egress"),
 )
 LEAK = "the key is ghp_" + "0123456789abcdefghijABCDEFGHIJ012345"
 
