@@ -252,7 +252,8 @@ def test_limits_and_openings_of_all_rules_that_cover_it_go_along() -> None:
         {"type": "rate_limit", "rule_id": rules[0].rule_id}
         | {"subject": BOT.principal_id, "requests": 60, "per_s": 60, "burst": 10},
         {"type": "max_bytes", "request_bytes": 500, "response_bytes": 50},
-        {"type": "open_address", "rule_id": rules[1].rule_id, "opening": "api.example.org:443=10.0.0.0/8"},
+        {"type": "open_address", "rule_id": rules[1].rule_id}
+        | {"host": HOST, "port": 443, "opening": "api.example.org:443=10.0.0.0/8"},
     ]
     assert decided("stopped", rules).obligations == ()
     assert len(decided("approved_post", rules).obligations) == 1

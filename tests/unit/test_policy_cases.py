@@ -7,6 +7,7 @@ import pytest
 
 from agentos_policy.cases import FILE, BrokenCases, Case, cases, run, texts
 from agentos_policy.cedar import Bundle
+from agentos_shared.domain.egress_rules import RuleBody, rule_id_of, rule_of
 
 RULES = """
 permit (principal, action, resource);
@@ -49,12 +50,52 @@ def test_a_case_is_met(members: dict[str, Any], expect: Any, rule: str | None) -
 
 
 def test_files_of_a_directory(tmp_path: Path) -> None:
-    assert cases(tmp_path) == ()
+    assert cases(tmp_path).cases == ()
     (tmp_path / "a.cedar").write_text(RULES)
     (tmp_path / ".hidden.cedar").write_text("nonsense")
     (tmp_path / FILE).write_text('[[case]]\nname = "n"\nexpect = "allow"\naction = "note.add"\n')
     assert list(texts(tmp_path)) == ["a.cedar"]
-    assert [case.name for case in cases(tmp_path)] == ["n"]
+    assert [case.name for case in cases(tmp_path).cases] == ["n"]
+
+
+FORMS = """
+permit (principal, action, resource);
+@id("no-forms") forbid (principal, action in Action::"egress", resource)
+when { context has method && context.method == "POST" && context has path && context.path like "/forms/*" };
+"""
+WITH_RULES = """
+[[egress_rule]]
+host = "*.example.org"
+methods = ["GET", "POST"]
+[[case]]
+name = "read"
+expect = "allow"
+rule = "RULE"
+action = "external.write"
+host = "a.example.org"
+method = "GET"
+port = 443
+path = "/x"
+[[case]]
+name = "form"
+expect = "deny"
+rule = "no-forms"
+action = "external.write"
+host = "a.example.org"
+method = "POST"
+path = "/forms/1"
+"""
+
+
+def test_egress_rules_beside_the_cases_are_in_force(tmp_path: Path) -> None:
+    rule_id = rule_id_of("ws_test", rule_of(RuleBody(host="*.example.org", methods=["GET", "POST"])))
+    (tmp_path / FILE).write_text(WITH_RULES.replace("RULE", rule_id))
+    found = cases(tmp_path)
+    results = run(found.cases, Bundle({"a.cedar": FORMS}, "sha256:x"), found.rules)
+    assert [result.met for result in results] == [True, True], results
+    (tmp_path / FILE).write_text('[[egress_rule]]\nhost = "a b"\n')
+    with pytest.raises(BrokenCases, match="egress_rule"):
+        cases(tmp_path)
 
 
 @pytest.mark.parametrize(

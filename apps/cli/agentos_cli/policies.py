@@ -31,7 +31,7 @@ def test(directory: Path, as_json: bool) -> int:
     texts = _texts(directory)
     try:
         found = cases.cases(directory)
-        results = cases.run(found, _bundle(directory, texts))
+        results = cases.run(found.cases, _bundle(directory, texts), found.rules)
     except cases.BrokenCases as error:
         raise RuntimeFailure(f"{error}. Mend the file, then run the command again.") from error
     failed = [result for result in results if not result.met]

@@ -9,20 +9,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentos_policy.shelf import SUFFIX, read
 from agentos_shared.domain import principals
 from agentos_shared.domain.actions import ActionName, action_digest, normalised
+from agentos_shared.domain.egress_match import EgressRule, RuleBook
+from agentos_shared.domain.egress_rules import RuleBody, as_decided, rule_id_of, rule_of
 from agentos_shared.domain.envelope import Actor, ActorType, Zone
+from agentos_shared.domain.errors import DomainError
 from agentos_shared.domain.policy.decision import Decision, Verdict
 from agentos_shared.domain.policy.evaluate import DATA_ACTIONS, Policies, evaluate
 from agentos_shared.domain.policy.facts import SEEDED_ACTIONS, AgentFact, Category, DataLabel, Facts, Label, Request
 
 FILE: Final = "tests.toml"
 WORKSPACE: Final = "ws_test"
+NO_RULES: Final = RuleBook()
 _NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _Name = Annotated[str, Field(min_length=1, max_length=1000)]
 
@@ -45,6 +49,9 @@ class Case(BaseModel):
     action: ActionName
     tool: _Name | None = None
     host: _Name | None = None
+    method: _Name | None = None
+    port: int | None = None
+    path: _Name | None = None
     resource: _Name | None = None
     label: Label = "internal"
     purposes: list[_Name] = Field(default_factory=list)
@@ -52,7 +59,7 @@ class Case(BaseModel):
     room: _Name | None = None
     run: _Name | None = None
 
-    def decided(self, policies: Policies) -> Decision:
+    def decided(self, policies: Policies, rules: RuleBook = NO_RULES) -> Decision:
         """What the gate makes of it."""
         actor = principals.actor(WORKSPACE, self.actor_type, self.actor_id)
         request = self._request(actor)
@@ -62,6 +69,7 @@ class Case(BaseModel):
             agent=AgentFact(actor.id, actor.principal_id, self.quarantined) if is_agent else None,
             action=SEEDED_ACTIONS.get(request.action),
             label=DataLabel(self.label, self.room),
+            egress_rules=rules.on(self.host),
         )
         return evaluate(request, facts, policies)
 
@@ -80,6 +88,9 @@ class Case(BaseModel):
             resource=self.tool or self.host or self.resource,
             tool_name=self.tool,
             egress_host=self.host,
+            egress_method=self.method,
+            egress_port=self.port,
+            egress_path=self.path,
             purpose_tags=tuple(self.purposes),
         )
 
@@ -95,6 +106,18 @@ class _Cases(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     case: list[Case] = Field(default_factory=list)
+    egress_rule: list[RuleBody] = Field(default_factory=list)
+
+
+class Cases(NamedTuple):
+    """What a file says.
+
+    Args:
+        rules: egress rules that are in force for all of its cases.
+    """
+
+    cases: Sequence[Case] = ()
+    rules: RuleBook = NO_RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +140,7 @@ def texts(directory: Path) -> dict[str, str]:
     return {path.name: read(path) for path in paths}
 
 
-def cases(directory: Path) -> Sequence[Case]:
+def cases(directory: Path) -> Cases:
     """The cases beside the policies of a directory; none where there is no such file.
 
     Raises:
@@ -125,17 +148,25 @@ def cases(directory: Path) -> Sequence[Case]:
     """
     path = directory / FILE
     if not path.exists():
-        return ()
+        return Cases()
     try:
         told: Mapping[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        return _Cases.model_validate(told).case
+        found = _Cases.model_validate(told)
+        return Cases(found.case, RuleBook(map(_rule, found.egress_rule)))
     except ValidationError as error:
         first = error.errors()[0]
         raise BrokenCases(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except DomainError as error:
+        raise BrokenCases(f"{path}: egress_rule: {error.detail}") from error
     except (OSError, ValueError) as error:
         raise BrokenCases(f"{path}: {error}") from error
 
 
-def run(found: Sequence[Case], policies: Policies) -> list[Result]:
+def _rule(body: RuleBody) -> EgressRule:
+    told = rule_of(body)
+    return as_decided(rule_id_of(WORKSPACE, told), told)
+
+
+def run(found: Sequence[Case], policies: Policies, rules: RuleBook = NO_RULES) -> list[Result]:
     """Put each case to the gate."""
-    return [Result(case, case.decided(policies)) for case in found]
+    return [Result(case, case.decided(policies, rules)) for case in found]

@@ -134,4 +134,5 @@ def _sizes(rules: Iterable[EgressRule]) -> Iterable[dict[str, Any]]:
 def _openings(rules: Iterable[EgressRule]) -> Iterable[dict[str, Any]]:
     for rule in rules:
         if rule.private and rule.effect == "allow":
-            yield {"type": "open_address", "rule_id": rule.rule_id, "opening": opening(rule)}
+            place = {"host": rule.host, "port": rule.port, "opening": opening(rule)}
+            yield {"type": "open_address", "rule_id": rule.rule_id, **place}

@@ -9,8 +9,8 @@ from agentos_shared.domain.policy.decision import Decision
 from agentos_shared.domain.policy.evaluate import Policies, settled
 from agentos_shared.domain.policy.facts import ActionRule, AgentFact, DataLabel, Facts, Request
 
-#: Events that tell of a decision: one on record, and an act that was allowed.
-DECIDED: Final = ("policy.decided", "tool.invoked")
+#: Events that tell of a decision: one on record, and acts that were allowed.
+DECIDED: Final = ("policy.decided", "tool.invoked", "egress.allowed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,9 @@ def recorded(event: Event) -> Recorded:
     Raises:
         KeyError, TypeError, ValueError: it does not carry all that it was made on.
     """
-    called = event.event_type == "tool.invoked"
-    told = event.parsed_content()["policy_context"] if called else event.data
+    told = event.data if event.event_type == "policy.decided" else event.parsed_content()["policy_context"]
     inputs = told["inputs"]
-    return Recorded(
-        event, _request(event, inputs, called=called), basis_of(inputs), told["decision"], told["reason_code"]
-    )
+    return Recorded(event, _request(event, inputs), basis_of(inputs), told["decision"], told["reason_code"])
 
 
 def again(past: Recorded, policies: Policies) -> Decision:
@@ -55,24 +52,33 @@ def again(past: Recorded, policies: Policies) -> Decision:
     return settled(request, known, policies.hash, policies.judge(request, facts))
 
 
-def _request(event: Event, inputs: Any, *, called: bool) -> Request:
-    data = event.data
+def _request(event: Event, inputs: Any) -> Request:
     kind, name, principal_id = inputs["actor"]
-    tool_name = data["tool_name"]
     return Request(
         workspace_id=event.workspace_id,
-        category="tool_call" if called else data["category"],
-        action="tool.call" if called else data["action"],
         actor=Actor(kind, name, principal_id),
-        digest="" if called else data["action_digest"],
         zone=inputs["zone"],
         principal_id=inputs["principal_id"],
         room_id=event.room_id,
         thread_id=event.thread_id,
         run_id=event.run_id,
         step_id=event.step_id,
-        resource=tool_name if called else data["resource"],
-        tool_name=tool_name,
         egress_host=inputs["egress_host"],
         purpose_tags=tuple(inputs["purpose_tags"]),
+        **_wish(event, inputs),
     )
+
+
+def _wish(event: Event, inputs: Any) -> dict[str, Any]:
+    """What was wanted, as each kind of event tells it."""
+    data, out = event.data, inputs.get("wish", {})
+    sent = {f"egress_{name}": out.get(name) for name in ("method", "port", "path")}
+    match event.event_type:
+        case "tool.invoked":
+            name = data["tool_name"]
+            return {"category": "tool_call", "action": "tool.call", "digest": "", "resource": name, "tool_name": name}
+        case "egress.allowed":
+            told = {"action": out["action"], "resource": out["resource"], "digest": data["action_digest"]}
+            return {"category": "egress", **told, **sent}
+    told = {name: data[name] for name in ("category", "action", "resource", "tool_name")}
+    return {**told, "digest": data["action_digest"], **sent}
