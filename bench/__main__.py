@@ -28,6 +28,7 @@ GROUPS: Final = {
     "live": "from POST to SSE client, fan-out, idle clients",
     "projector": "projecting from a backlog, rebuild",
     "policy": "a decision by itself and on record, a kill switch",
+    "dlp": "finding secrets in text and in events",
     "work": "the run cycle, claims from a deep queue, queries and rebuild over a million events",
 }
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentos_shared import dlp
 from agentos_shared.dlp import Scan, redact_text, scan, scanner, suspicious
 
 OPENAI = "sk-" + "a1B2" * 6
@@ -114,8 +115,8 @@ def test_a_secret_far_behind_is_found() -> None:
 
 
 def test_short_finds_show_nothing() -> None:
-    assert scanner._preview("12345678") == "********"
-    assert scanner._preview("123456789") == "1234...6789"
+    assert dlp.preview("12345678") == "********"
+    assert dlp.preview("123456789") == "1234...6789"
 
 
 def test_given_json_is_believed() -> None:

@@ -1,23 +1,23 @@
-"""The scanner: six rules over every text (and key) of an event's data.
+"""The scanner of events: secrets in every text (and key) of an event's data, replaced before it is hashed and stored.
 
-All of the data is scanned and every find replaced; only the report is cut, after :data:`MAX_MATCHES`. Each expression
-is linear in its text: no nested or adjacent repetition that could match the same characters.
+All of the data is scanned and every find replaced; only the report is cut, after :data:`MAX_MATCHES`. A name and its
+value are looked at together (``"password": "..."``), and so are all texts in a row, for what is split over them.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 
+from agentos_shared.dlp.detect import DETECTOR, Find
+
 SCANNER_VERSION: Final = "dlp_v1"
 REDACTED: Final = "[redacted]"
 MAX_MATCHES: Final = 20
 _EDGE: Final = 4
-
-#: No text matches a rule without holding one of these; looking for them costs about a microsecond.
-_HINT: Final = re.compile(rb"sk-|gh[pousr]_|github_pat_|AKIA|ASIA|earer|EARER|engtok_|agcap_").search
+_REPLACEMENT: Final = REDACTED.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Scan:
 
     Attributes:
         data: the data with each find replaced by ``[redacted]``; the very object that was given when nothing was found.
-        matches: the first :data:`MAX_MATCHES` finds, rule by rule within each text.
+        matches: the first :data:`MAX_MATCHES` finds, in order within each text.
         match_count: all finds.
     """
 
@@ -52,71 +52,94 @@ class Scan:
         return list(dict.fromkeys(match.rule_id for match in self.matches))
 
 
-def _always(_found: str) -> bool:
-    return True
-
-
-def _is_bearer(found: str) -> bool:
-    # "Bearer authentication" is prose: a token has a digit, mixed case inside, or is long.
-    token = found.split()[-1]
-    rest = token[1:]
-    return len(token) >= 20 or any(c.isdigit() for c in token) or (rest.lower() != rest and rest.upper() != rest)
-
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    id: str
-    pattern: re.Pattern[str]
-    is_secret: Callable[[str], bool] = _always
-
-
-# Each begins with plain letters, which the engine looks for quickly; what must not stand before them is checked after.
-_RULES: Final = (
-    _Rule(
-        "openai_api_key",
-        re.compile(r"sk-(?<![A-Za-z0-9]sk-)(?:[A-Za-z0-9]{20,}|(?:proj|svcacct|admin|ant)-[A-Za-z0-9_-]{20,})"),
-    ),
-    _Rule("github_pat", re.compile(r"g(?<![A-Za-z0-9]g)(?:h[pousr]_[A-Za-z0-9]{20,}|ithub_pat_[A-Za-z0-9_]{20,})")),
-    _Rule("aws_access_key_id", re.compile(r"A(?<![A-Za-z0-9]A)[KS]IA[0-9A-Z]{16}(?![A-Za-z0-9])")),
-    # Longer than a token's id (32 hexadecimal digits), which is no secret.
-    _Rule("engine_token", re.compile(r"engtok_(?<![A-Za-z0-9]engtok_)[A-Za-z0-9_-]{43,}")),
-    _Rule("capability_token", re.compile(r"agcap_(?<![A-Za-z0-9]agcap_)[A-Za-z0-9_-]{43,}")),
-    _Rule(
-        "bearer_token",
-        re.compile(r"(?:[Bb]earer|BEARER)(?<![A-Za-z0-9].{6})\s{1,8}[A-Za-z0-9._~+/-]{8,}={0,2}"),
-        _is_bearer,
-    ),
-)
-
-
 @dataclass(slots=True)
 class _Finds:
     matches: list[Match] = field(default_factory=list)
     count: int = 0
 
-    def replace(self, text: str) -> str:
-        return _substitute(text, self._note)
-
-    def _note(self, rule_id: str, found: str) -> None:
+    def note(self, rule_id: str, found: bytes) -> None:
         self.count += 1
         if len(self.matches) < MAX_MATCHES:
-            self.matches.append(Match(rule_id, _preview(found)))
+            self.matches.append(Match(rule_id, preview(found.decode(errors="replace"))))
 
-    def walk(self, value: Any) -> Any:
+    def replace(self, text: str) -> str:
+        raw = text.encode()
+        finds = DETECTOR.find(raw)
+        return self._replaced(raw, finds).decode(errors="replace") if finds else text
+
+    def member(self, name: str, text: str) -> str:
+        """A text as the value of a name, which may tell what it is."""
+        lead, value = f'"{name}": "'.encode(), text.encode()
+        finds = DETECTOR.find(lead + value + b'"')
+        shift, end = len(lead), len(lead) + len(value)
+        inside = [
+            Find(find.rule_id, max(find.start, shift) - shift, min(find.end, end) - shift)
+            for find in finds
+            if find.end > shift and find.start < end
+        ]
+        return self._replaced(value, inside).decode(errors="replace") if inside else text
+
+    def _replaced(self, raw: bytes, finds: list[Find]) -> bytes:
+        for find in finds:
+            self.note(find.rule_id, raw[find.start : find.end])
+        return cut(raw, finds)
+
+    def walk(self, value: Any, name: str = "") -> Any:
         kind = type(value)
         if kind is str:
-            return self.replace(value)
+            return self.member(name, value) if name else self.replace(value)
         if isinstance(value, Mapping):
             replaced: dict[str, Any] = {}
             for key, member in value.items():
-                name = self.replace(key)
-                if name != key:
-                    name = _free(name, value, replaced)
-                replaced[name] = self.walk(member)
+                shown = self.replace(key)
+                if shown != key:
+                    shown = _free(shown, value, replaced)
+                replaced[shown] = self.walk(member, shown)
             return replaced
         if isinstance(value, (list, tuple)):
             return [self.walk(member) for member in value]
         return value
+
+    def joined(self, value: Any) -> Any:
+        """What is split over several texts, all of whose parts are replaced."""
+        texts = list(_texts(value))
+        raws = [text.encode() for text in texts]
+        starts = [0]
+        for raw in raws:
+            starts.append(starts[-1] + len(raw))
+        whole = b"".join(raws)
+        parts: dict[int, list[Find]] = {}
+        for find in DETECTOR.find(whole):
+            first, last = bisect_right(starts, find.start) - 1, bisect_right(starts, find.end - 1) - 1
+            if first == last:
+                continue
+            self.note(find.rule_id, whole[find.start : find.end])
+            for at in range(first, last + 1):
+                begin, size = starts[at], len(raws[at])
+                if size:
+                    part = Find(find.rule_id, max(find.start - begin, 0), min(find.end - begin, size))
+                    parts.setdefault(at, []).append(part)
+        if not parts:
+            return value
+        cleaned = iter([cut(raw, parts.get(at, [])).decode(errors="replace") for at, raw in enumerate(raws)])
+        return _with_texts(value, cleaned)
+
+
+def cut(raw: bytes, finds: list[Find], replacement: bytes = _REPLACEMENT) -> bytes:
+    """The bytes with each find replaced. Finds are in order and do not overlap."""
+    pieces: list[bytes] = []
+    at = 0
+    for find in finds:
+        pieces += (raw[at : find.start], replacement)
+        at = find.end
+    return b"".join((*pieces, raw[at:]))
+
+
+def preview(found: str) -> str:
+    """The first and last four characters; of eight or fewer, none."""
+    if len(found) <= 2 * _EDGE:
+        return "*" * len(found)
+    return f"{found[:_EDGE]}...{found[-_EDGE:]}"
 
 
 def _free(name: str, *taken: Mapping[str, Any]) -> str:
@@ -127,15 +150,30 @@ def _free(name: str, *taken: Mapping[str, Any]) -> str:
     return free
 
 
-def _preview(found: str) -> str:
-    if len(found) <= 2 * _EDGE:
-        return "*" * len(found)
-    return f"{found[:_EDGE]}...{found[-_EDGE:]}"
+def _texts(value: Any) -> Iterator[str]:
+    if type(value) is str:
+        yield value
+    elif isinstance(value, Mapping):
+        for member in value.values():
+            yield from _texts(member)
+    elif isinstance(value, (list, tuple)):
+        for member in value:
+            yield from _texts(member)
+
+
+def _with_texts(value: Any, texts: Iterator[str]) -> Any:
+    if type(value) is str:
+        return next(texts)
+    if isinstance(value, Mapping):
+        return {key: _with_texts(member, texts) for key, member in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_texts(member, texts) for member in value]
+    return value
 
 
 def suspicious(raw: bytes) -> bool:
     """False when JSON text, written by orjson or canonically, cannot hold a find. Costs about a microsecond."""
-    return _HINT(raw) is not None
+    return DETECTOR.suspicious(raw)
 
 
 def scan(data: Mapping[str, Any], raw: bytes | None = None) -> Scan:
@@ -148,7 +186,7 @@ def scan(data: Mapping[str, Any], raw: bytes | None = None) -> Scan:
     if not suspicious(orjson.dumps(data) if raw is None else raw):
         return Scan(data)
     finds = _Finds()
-    replaced = finds.walk(data)
+    replaced = finds.joined(finds.walk(data))
     if not finds.count:
         return Scan(data)
     return Scan(replaced, tuple(finds.matches), finds.count)
@@ -156,21 +194,6 @@ def scan(data: Mapping[str, Any], raw: bytes | None = None) -> Scan:
 
 def redact_text(text: str) -> str:
     """A plain text with each find replaced, for logs."""
-    return _substitute(text, lambda _rule_id, _found: None)
-
-
-def _substitute(text: str, note: Callable[[str, str], None]) -> str:
-    for rule in _RULES:
-        text = _substitute_rule(rule, text, note)
-    return text
-
-
-def _substitute_rule(rule: _Rule, text: str, note: Callable[[str, str], None]) -> str:
-    def replacement(match: re.Match[str]) -> str:
-        found = match.group()
-        if not rule.is_secret(found):
-            return found
-        note(rule.id, found)
-        return REDACTED
-
-    return rule.pattern.sub(replacement, text)
+    raw = text.encode(errors="surrogatepass")
+    finds = DETECTOR.find(raw)
+    return cut(raw, finds).decode(errors="replace") if finds else text

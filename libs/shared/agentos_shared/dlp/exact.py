@@ -1,0 +1,106 @@
+"""Known values, found exactly: the strongest detector there is, as the gateway knows the secrets it must not let pass.
+
+One automaton holds each value in all forms of :func:`forms`; compressed bodies are read by the detector's decoder.
+"""
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+from urllib.parse import quote, quote_plus
+
+from ahocorasick_rs import BytesAhoCorasick, Implementation
+
+from agentos_shared.dlp.detect import Find, merged
+from agentos_shared.dlp.encoded import GZIP, base64_core, gunzip
+
+#: A shorter value would be found by chance, above all in base64.
+MIN_VALUE: Final = 8
+RULE_ID: Final = "vault_secret"
+
+
+class Form(NamedTuple):
+    """A value in one encoding."""
+
+    encoding: str
+    text: bytes
+
+
+def forms(value: bytes) -> Iterator[Form]:
+    """The value in the encodings in which it is looked for.
+
+    As it is, base64 (both alphabets, at each of three places in a group), hexadecimal, URL, JSON, backwards, UTF-16.
+    """
+    yield Form("plain", value)
+    for offset in range(3):
+        yield Form(f"base64+{offset}", base64_core(value, offset)[0])
+        yield Form(f"base64url+{offset}", base64_core(value, offset, urlsafe=True)[0])
+    yield Form("hex", value.hex().encode())
+    yield Form("HEX", value.hex().upper().encode())
+    yield Form("url", quote(value, safe="").encode())
+    yield Form("form", quote_plus(value).encode())
+    yield Form("percent", "".join(f"%{byte:02X}" for byte in value).encode())
+    yield Form("percent lower", "".join(f"%{byte:02x}" for byte in value).encode())
+    yield Form("reversed", value[::-1])
+    text = value.decode(errors="replace")
+    if "\ufffd" not in text:
+        yield Form("json", json.dumps(text, ensure_ascii=False)[1:-1].encode())
+        yield Form("json ascii", json.dumps(text)[1:-1].encode())
+        yield Form("json twice", json.dumps(json.dumps(text))[3:-3].encode())
+        yield Form("utf-16", text.encode("utf-16-le"))
+    yield Form("base64 twice", base64_core(base64.b64encode(value), 0)[0])
+
+
+class Exact:
+    """Finds known values. Safe for threads; made anew when they change. Never shows them: its repr has their number.
+
+    Args:
+        values: by name; those shorter than :data:`MIN_VALUE` are left out.
+    """
+
+    def __init__(self, values: Mapping[str, bytes]) -> None:
+        patterns: dict[bytes, str] = {}
+        for name, value in values.items():
+            if len(value) >= MIN_VALUE:
+                for form in forms(value):
+                    patterns.setdefault(form.text, name)
+        self._names = list(patterns.values())
+        self._patterns = list(patterns)
+        self._automaton = (
+            BytesAhoCorasick(self._patterns, implementation=Implementation.ContiguousNFA) if patterns else None
+        )
+        #: Length of the longest form, bytes: how far a value may reach over the border of two chunks.
+        self.reach = max(map(len, patterns), default=0)
+
+    def __repr__(self) -> str:
+        return f"Exact({len(set(self._names))} values)"
+
+    def find(self, raw: bytes) -> list[Find]:
+        """Where values stand; ``rule_id`` is always ``vault_secret``. Compressed members are looked into once."""
+        if self._automaton is None:
+            return []
+        finds = [(0, Find(RULE_ID, start, end)) for _, start, end in self._automaton.find_matches_as_indexes(raw, True)]
+        at = raw.find(GZIP)
+        while at >= 0:
+            run = gunzip(raw, at)
+            if run is not None and self._automaton.find_matches_as_indexes(run.decoded):
+                finds.append((0, Find(RULE_ID, run.start, run.end)))
+            at = raw.find(GZIP, at + 1 if run is None else max(run.end, at + 1))
+        return merged(finds)
+
+    def names(self, raw: bytes) -> set[str]:
+        """Names of the values that stand in the bytes, as they are or encoded."""
+        if self._automaton is None:
+            return set()
+        return {self._names[number] for number, _, _ in self._automaton.find_matches_as_indexes(raw, True)}
+
+    def held(self, tail: bytes) -> int:
+        """How many bytes at the end may be the beginning of a value."""
+        longest = 0
+        for pattern in self._patterns:
+            at = tail.find(pattern[:1], max(0, len(tail) - len(pattern) + 1))
+            while 0 <= at < len(tail) - longest:
+                if pattern.startswith(tail[at:]):
+                    longest = len(tail) - at
+                at = tail.find(pattern[:1], at + 1)
+        return longest
