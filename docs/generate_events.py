@@ -29,6 +29,7 @@ from agentos_shared.domain.envelope import Event, NewEvent, Stream, Zone, canoni
 from agentos_shared.domain.errors import DomainError
 from agentos_shared.domain.evidence import RunEvent
 from agentos_shared.domain.grants import Moment
+from agentos_shared.domain.policy.assessment import assessment
 from agentos_shared.domain.policy.evaluate import basis, evaluate
 from agentos_shared.domain.policy.facts import SEEDED_ACTIONS, DataLabel, Facts, Request
 from agentos_shared.domain.policy.records import Gated
@@ -129,7 +130,9 @@ def _gated(action: str, zone: Zone) -> Gated:
     digest = action_digest("ws_dev", action, META.actor, ENTITIES["room"], None, context)
     request = Request("ws_dev", "action", action, META.actor, digest, zone, room_id=ENTITIES["room"], context=context)
     facts = Facts(MOMENT, action=SEEDED_ACTIONS[action])
-    return Gated(request, evaluate(request, facts), basis=basis(request, facts).told())
+    decision = evaluate(request, facts)
+    about = assessment(request, facts, decision)
+    return Gated(request, decision, basis=basis(request, facts).told(), assessment=about, latency_us=2140)
 
 
 _SALARIES = {"resource_type": "file", "resource_id": "salaries.csv"}

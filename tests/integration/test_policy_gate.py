@@ -85,6 +85,14 @@ def test_a_decision_and_what_it_means_are_on_record(client: httpx.Client) -> Non
     }
     assert (asked["actor_type"], asked["actor_id"]) == ("service", "mailer")
     assert decided["data"]["action_digest"] == got["action_digest"]
+    for name in ("risk", "risk_factors", "valid_until", "context_digest", "enforcement_grade"):
+        assert decided["data"][name] == got[name], name
+    assert got["risk_factors"] == {"zone_supervised": 10, "leaves_the_machine": 25, "changes_something": 5} | (
+        {"cannot_be_undone": 20}
+    )
+    assert (got["risk"], got["enforcement_grade"], got["valid_until"]) == (60, "host_enforced", None)
+    assert decided["data"]["latency_us"] > 0
+    assert (decided["data"]["on_behalf_of"], decided["data"]["delegation"]) == (None, [])
     detail = client.get(f"/v1/events/{asked['event_id']}").json()["event"]
     assert detail["policy_context"] == {"to": "ada"}
 

@@ -1,13 +1,17 @@
 """Cedar policies: what they say, what is refused before it is taken, and what happens when their files change."""
 
 import os
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cedarpy
 import pytest
 
+from agentos_policy import cedar
 from agentos_policy import shelf as shelves
 from agentos_policy.cedar import BrokenBundle, Bundle
 from agentos_policy.shelf import Shelf
@@ -179,3 +183,49 @@ def test_a_bundle_that_was_never_right_denies_everything(tmp_path: Path) -> None
     decision = evaluate(request(), FACTS, shelf.policies)
     assert (decision.decision, decision.reason_code) == ("deny", "policy.error_fail_closed")
     assert "mine.cedar" in decision.determining_rules[0].rule_id
+
+
+OTHERS = (
+    'context.zone == "high_stakes"',
+    'context has run && context.run like "run_x*"',
+    'context has tool && [context.tool].contains("shell")',
+    'context.purposes.contains("billing")',
+    'principal.principal == "p-1"',
+    "context == context && context.external",
+    "context has resource && (if context has host then context.host == context.resource else context.external)",
+)
+
+
+@pytest.mark.parametrize(("first", "second"), list(pairwise((*OTHERS, OTHERS[0]))))
+def test_what_is_remembered_is_what_would_be_said_anew(first: str, second: str) -> None:
+    text = PERMIT + f'@id("1") forbid (principal, action, resource) when {{ {first} }};\n'
+    text += f'@id("2") @effect("require_approval") forbid (principal, action, resource) when {{ {second} }};'
+    bundle = Bundle({"test.cedar": text}, "sha256:test")
+    for member, values in {
+        "zone": ("sandbox", "high_stakes"),
+        "run_id": (None, "run_1", "run_x1"),
+        "resource": (None, "thing"),
+        "purpose_tags": ((), ("billing",)),
+        "principal_id": (None, "p-1"),
+        "room_id": (None, "room_2"),
+    }.items():
+        for value in values:
+            for wish in (request(**{member: value}), tool("shell", **{member: value})):
+                assert bundle.judge(wish, FACTS) == judged(text, wish)
+
+
+def test_another_run_is_no_other_request_where_no_policy_looks_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = Bundle({"test.cedar": RISKY}, "sha256:test")
+    first = bundle.judge(request(run_id="run_1"), FACTS)
+
+    def asked(*_: object) -> None:
+        raise RuntimeError("asked anew")
+
+    monkeypatch.setattr(cedarpy, "is_authorized", asked)
+    assert bundle.judge(request(run_id="run_2", resource="thing"), FACTS) is first
+    assert bundle.judge(request(zone="high_stakes"), FACTS).errors
+
+
+def test_policies_are_told_all_that_the_schema_promises() -> None:
+    described = cedar.SCHEMA.split("type Context = {")[1].split("};")[0]
+    assert set(re.findall(r"^ +(\w+)\??:", described, re.MULTILINE)) == set(cedar.SEEN)

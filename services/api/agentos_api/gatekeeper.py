@@ -47,8 +47,13 @@ class _Wish(NamedTuple):
     decided: "asyncio.Future[_Decided]"
 
 
-#: A decision, what it was made on, as it is recorded (None: that was not known), and what an allow rests on.
-_Decided = tuple[Decision, Mapping[str, Any] | None, tuple[str, ...]]
+class _Decided(NamedTuple):
+    """A decision, what it was made on, as it is recorded (None: that was not known), and what is told with it."""
+
+    decision: Decision
+    basis: Mapping[str, Any] | None = None
+    rests_on: tuple[str, ...] = ()
+    assessment: Mapping[str, Any] | None = None
 
 
 class Gatekeeper:
@@ -81,9 +86,13 @@ class Gatekeeper:
         if not self._waiting:  # whoever asks in this same turn of the loop comes along
             asyncio.get_running_loop().call_soon(self._send)
         self._waiting.append(wish)
-        decision, basis, rests_on = await wish.decided
-        SECONDS.observe(self._clock.monotonic() - started)
-        return Gated(replace(request, zone=decision.zone), decision, self._mode, rests_on, basis=basis)
+        decision, basis, rests_on, about = await wish.decided
+        took = self._clock.monotonic() - started
+        SECONDS.observe(took)
+        request = replace(request, zone=decision.zone)
+        return Gated(
+            request, decision, self._mode, rests_on, basis=basis, assessment=about, latency_us=round(took * 1e6)
+        )
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -104,7 +113,7 @@ class Gatekeeper:
         except _AWAY as error:
             log.warning("policy_unavailable", wishes=len(wishes), error=f"{type(error).__name__}: {error}")
             UNANSWERED.inc(len(wishes))
-            answers = [(unavailable(wish.request), None, ()) for wish in wishes]
+            answers = [_Decided(unavailable(wish.request)) for wish in wishes]
         for wish, decided in zip(wishes, answers, strict=True):
             if not wish.decided.done():
                 wish.decided.set_result(decided)
@@ -116,8 +125,8 @@ class Gatekeeper:
         question = b'{"requests":[%b],"positions":%b}' % (b",".join(wish.told for wish in wishes), positions)
         reply = await self._client.request(subjects.POLICY_EVALUATE, question, timeout=ANSWER_S)
         told = orjson.loads(reply.data)["decisions"]
-        answers = [(decision_of(one), one["basis"], tuple(one["rests_on"])) for one in told]
-        if [decision.action_digest for decision, _, _ in answers] != [wish.request.digest for wish in wishes]:
+        answers = [_Decided(decision_of(one), one["basis"], tuple(one["rests_on"]), one["assessment"]) for one in told]
+        if [answer.decision.action_digest for answer in answers] != [wish.request.digest for wish in wishes]:
             raise ValueError("the answer is to another question")
         return answers
 

@@ -5,9 +5,9 @@ Imported only where there are such policies.
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import cedarpy
 import orjson
@@ -26,6 +26,10 @@ _PRINCIPALS: Final = {"user": "User", "service": "Service", "agent": "Agent"}
 MAX_POLICIES: Final = 5_000
 MAX_SLICES: Final = 1_000
 MAX_JUDGED: Final = 20_000
+MAX_ENTITIES: Final = 5_000
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class BrokenBundle(Exception):
@@ -33,13 +37,21 @@ class BrokenBundle(Exception):
 
 
 class _Slice(NamedTuple):
-    """The policies that can match some requests: those that permit and deny, and those that ask."""
+    """The policies that can match some requests: those that permit and deny, and those that ask.
+
+    Args:
+        sees: the members of the context that any of them looks at.
+    """
 
     rules: cedarpy.PolicySet
     asks: cedarpy.PolicySet | None
+    sees: tuple[str, ...]
 
 
-_Key = tuple[str, str, str, str]
+#: What a slice is cut by: action, category, and the types of the resource and of whoever asks.
+_Key: TypeAlias = tuple[str, str, str, str]
+#: That; the workspace, who asks, as which principal, and whether in quarantine; the resource's id.
+_About: TypeAlias = tuple[_Key, tuple[str, str, str, bool], str]
 
 
 class Bundle:
@@ -62,7 +74,8 @@ class Bundle:
             raise BrokenBundle(f"{len(self._policies)} policies; at most {MAX_POLICIES} can be held")
         _check(texts, self._policies)
         self._slices: OrderedDict[_Key, _Slice] = OrderedDict()
-        self._judged: OrderedDict[tuple[object, ...], Judgement] = OrderedDict()
+        self._entities: OrderedDict[_About, cedarpy.Entities] = OrderedDict()
+        self._judged: OrderedDict[tuple[_About, tuple[object, ...]], Judgement] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._policies)
@@ -73,29 +86,35 @@ class Bundle:
 
     def judge(self, request: Request, facts: Facts) -> Judgement:
         """What the policies say of a request. Whatever goes wrong is an error, which denies."""
-        asked = _asked(request, facts)
-        judged = self._judged.get(asked)
-        if judged is None:
-            try:
-                judged = self._judge(request, facts)
-            except Exception as error:
-                return Judgement(permitted=False, errors=(f"{type(error).__name__}: {error}"[:300],))
-            self._judged[asked] = judged
-            if len(self._judged) > MAX_JUDGED:
-                self._judged.popitem(last=False)
-        return judged
-
-    def _judge(self, request: Request, facts: Facts) -> Judgement:
         principal = _PRINCIPALS[request.actor.type]
         resource, resource_id = _resource(request)
-        cut = self._slice((request.action, request.category, resource, principal))
+        quarantined = facts.agent is not None and facts.agent.quarantined
+        cut_by = request.action, request.category, resource, principal
+        who = request.workspace_id, request.actor.id, request.principal_id or request.actor.principal_id, quarantined
+        about = cut_by, who, resource_id
+        try:
+            cut = self._slices.get(cut_by) or self._slice(cut_by)
+            seen = tuple([SEEN[name](request, facts) for name in cut.sees])
+            judged = self._judged.get((about, seen))
+            if judged is None:
+                judged = self._judge(cut, about, dict(zip(cut.sees, seen, strict=True)))
+                _keep(self._judged, (about, seen), judged, MAX_JUDGED)
+        except Exception as error:
+            return Judgement(permitted=False, errors=(f"{type(error).__name__}: {error}"[:300],))
+        return judged
+
+    def _judge(self, cut: _Slice, about: _About, seen: Mapping[str, Any]) -> Judgement:
+        (action, _, resource, principal), (_, actor_id, _, _), resource_id = about
+        entities = self._entities.get(about)
+        if entities is None:
+            entities = cedarpy.Entities.from_json_str(_entities(about))
+            _keep(self._entities, about, entities, MAX_ENTITIES)
         question = {
-            "principal": {"type": principal, "id": request.actor.id},
-            "action": {"type": "Action", "id": request.action},
+            "principal": {"type": principal, "id": actor_id},
+            "action": {"type": "Action", "id": action},
             "resource": {"type": resource, "id": resource_id},
-            "context": _context(request, facts),
+            "context": orjson.dumps({name: value for name, value in seen.items() if value is not None}).decode(),
         }
-        entities = _entities(request, facts, principal, resource, resource_id)
         answer = cedarpy.is_authorized(question, cut.rules, entities)
         asked = None if cut.asks is None else cedarpy.is_authorized(question, cut.asks, entities)
         errors = (*answer.diagnostics.errors, *(() if asked is None else asked.diagnostics.errors))
@@ -104,14 +123,11 @@ class Bundle:
         return Judgement(bool(answer.allowed) or bool(denies), denies, requires, tuple(map(str, errors)))
 
     def _slice(self, key: _Key) -> _Slice:
-        cut = self._slices.get(key)
-        if cut is None:
-            found = {name: policy for name, policy in self._policies.items() if _may_match(policy, key)}
-            asks = {name: policy for name, policy in found.items() if _asks(policy)}
-            rules = {name: policy for name, policy in found.items() if name not in asks}
-            cut = self._slices[key] = _Slice(_parsed(rules), _parsed(asks) if asks else None)
-            if len(self._slices) > MAX_SLICES:
-                self._slices.popitem(last=False)
+        found = {name: policy for name, policy in self._policies.items() if _may_match(policy, key)}
+        asks = {name: policy for name, policy in found.items() if _asks(policy)}
+        rules = {name: policy for name, policy in found.items() if name not in asks}
+        cut = _Slice(_parsed(rules), _parsed(asks) if asks else None, _sees(found.values()))
+        _keep(self._slices, key, cut, MAX_SLICES)
         return cut
 
     def _take(self, name: str, text: str) -> None:
@@ -195,63 +211,70 @@ def _resource(request: Request) -> tuple[str, str]:
     return ("Room", request.room_id) if request.room_id is not None else ("Workspace", request.workspace_id)
 
 
-def _asked(request: Request, facts: Facts) -> tuple[object, ...]:
-    """All that policies see of a request: the same again is judged the same."""
-    return (
-        request.workspace_id,
-        request.category,
-        request.action,
-        request.actor,
-        request.principal_id,
-        request.zone,
-        request.room_id,
-        request.run_id,
-        request.tool_name,
-        request.egress_host,
-        request.egress_method,
-        request.egress_port,
-        request.egress_path,
-        request.resource,
-        request.purpose_tags,
-        facts.label.label,
-        leaves_the_machine(request, facts),
-        facts.agent is not None and facts.agent.quarantined,
-    )
+#: Members of the context, as policies see them.
+SEEN: Final[Mapping[str, Callable[[Request, Facts], Any]]] = {
+    "workspace": lambda request, _: request.workspace_id,
+    "category": lambda request, _: request.category,
+    "zone": lambda request, _: request.zone,
+    "external": leaves_the_machine,
+    "room": lambda request, _: request.room_id,
+    "run": lambda request, _: request.run_id,
+    "tool": lambda request, _: request.tool_name,
+    "host": lambda request, _: request.egress_host,
+    "method": lambda request, _: request.egress_method,
+    "port": lambda request, _: request.egress_port,
+    "path": lambda request, _: request.egress_path,
+    "label": lambda request, facts: facts.label.label if request.category == "data_access" else None,
+    "purposes": lambda request, _: request.purpose_tags,
+    "resource": lambda request, _: request.resource,
+}
 
 
-def _context(request: Request, facts: Facts) -> dict[str, Any]:
-    told = {
-        "workspace": request.workspace_id,
-        "category": request.category,
-        "zone": request.zone,
-        "external": leaves_the_machine(request, facts),
-        "room": request.room_id,
-        "run": request.run_id,
-        "tool": request.tool_name,
-        "host": request.egress_host,
-        "method": request.egress_method,
-        "port": request.egress_port,
-        "path": request.egress_path,
-        "label": facts.label.label if request.category == "data_access" else None,
-        "purposes": list(request.purpose_tags),
-        "resource": request.resource,
-    }
-    return {name: value for name, value in told.items() if value is not None}
+def _sees(policies: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The members of the context that these policies look at: what else it holds cannot change what they say. All of
+    them where one does anything else with it than to ask for a member.
+    """
+    seen = {name for policy in policies for name in _looked_at(policy.get("conditions"))}
+    return tuple(SEEN) if _ALL in seen else tuple(name for name in SEEN if name in seen)
 
 
-def _entities(request: Request, facts: Facts, principal: str, resource: str, resource_id: str) -> str:
-    """Who asks, for what, to what, as JSON (handed over as objects it would take a third longer)."""
-    workspace = {"type": "Workspace", "id": request.workspace_id}
-    about: dict[str, Any] = {"principal": request.principal_id or request.actor.principal_id}
+_ALL: Final = "*"
+
+
+def _looked_at(node: Any) -> Iterator[str]:
+    if isinstance(node, list):
+        for part in node:
+            yield from _looked_at(part)
+    elif isinstance(node, dict):
+        if node.get("Var") == "context":
+            yield _ALL
+        for operator, part in node.items():
+            if operator in (".", "has") and part["left"] == {"Var": "context"} and isinstance(part.get("attr"), str):
+                yield part["attr"]
+            else:
+                yield from _looked_at(part)
+
+
+def _keep(kept: "OrderedDict[K, V]", key: K, value: V, most: int) -> None:
+    kept[key] = value
+    if len(kept) > most:
+        kept.popitem(last=False)
+
+
+def _entities(about: _About) -> str:
+    """Who asks, for what, to what, as JSON."""
+    (action, category, resource, principal), (workspace_id, actor_id, principal_id, quarantined), resource_id = about
+    workspace = {"type": "Workspace", "id": workspace_id}
+    attributes: dict[str, Any] = {"principal": principal_id}
     if principal == "Agent":
-        about["quarantined"] = facts.agent is not None and facts.agent.quarantined
+        attributes["quarantined"] = quarantined
     entities: list[dict[str, Any]] = [
-        {"uid": {"type": principal, "id": request.actor.id}, "attrs": about, "parents": []},
+        {"uid": {"type": principal, "id": actor_id}, "attrs": attributes, "parents": []},
         {"uid": workspace, "attrs": {}, "parents": []},
     ]
-    if request.action != request.category:
-        group = {"type": "Action", "id": request.category}
-        entities.append({"uid": {"type": "Action", "id": request.action}, "attrs": {}, "parents": [group]})
+    if action != category:
+        group = {"type": "Action", "id": category}
+        entities.append({"uid": {"type": "Action", "id": action}, "attrs": {}, "parents": [group]})
     if resource != "Workspace":
         entities.append({"uid": {"type": resource, "id": resource_id}, "attrs": {}, "parents": [workspace]})
     return orjson.dumps(entities).decode()

@@ -3,16 +3,17 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 import structlog
 
 from agentos_policy.book import Behind, Book, Positions
 from agentos_shared.domain.envelope import Stream, Zone
+from agentos_shared.domain.policy.assessment import assessment
 from agentos_shared.domain.policy.basis import Basis
 from agentos_shared.domain.policy.decision import Decision
-from agentos_shared.domain.policy.evaluate import Policies, basis, evaluate, unavailable
+from agentos_shared.domain.policy.evaluate import Policies, basis, settled, unavailable
 from agentos_shared.domain.policy.facts import Request
 from agentos_shared.domain.policy.wire import request_of
 from agentos_shared.domain.runs import highest
@@ -28,8 +29,13 @@ MOST: Final = 256
 _AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, Behind)
 
 
-#: A decision, and what it was made on where that was known, and what an allow rests on.
-_Decided = tuple[Decision, Basis | None, tuple[str, ...]]
+class _Decided(NamedTuple):
+    """A decision, and what is told with it: what it was made on and what else is known, where that is."""
+
+    decision: Decision
+    basis: Basis | None = None
+    rests_on: tuple[str, ...] = ()
+    assessment: Mapping[str, Any] | None = None
 
 
 class _Question:
@@ -69,7 +75,7 @@ class Gate:
         self._waiting.append(waiting)
         self._arrived.set()
         decided = await waiting.answered
-        return {"decisions": [_told(*one) for one in decided], "policy_bundle_hash": self._policies().hash}
+        return {"decisions": [_told(one) for one in decided], "policy_bundle_hash": self._policies().hash}
 
     async def decide_forever(self) -> None:
         """Answer what waits, again and again."""
@@ -91,7 +97,7 @@ class Gate:
             say("not_decided", error=f"{type(error).__name__}: {error}", questions=len(batch))
             for question in batch:
                 if not question.answered.done():
-                    self._tell(question, [(unavailable(request), None, ()) for request, _ in question.asked])
+                    self._tell(question, [_Decided(unavailable(request)) for request, _ in question.asked])
 
     def _decide_each(self, batch: Sequence[_Question]) -> None:
         now, policies = self._clock.now(), self._policies()
@@ -100,7 +106,10 @@ class Gate:
             for request, asked in question.asked:
                 placed = replace(request, zone=self._zone(request, asked))
                 facts = self._book.facts(placed, now)
-                decided.append((evaluate(placed, facts, policies), basis(placed, facts), facts.rests_on))
+                known = basis(placed, facts)
+                decision = settled(placed, known, policies.hash, policies.judge(placed, facts))
+                about = assessment(placed, facts, decision)
+                decided.append(_Decided(decision, known, facts.rests_on, about))
             self._tell(question, decided)
 
     def _zone(self, request: Request, asked: Zone | None) -> Zone:
@@ -109,15 +118,20 @@ class Gate:
         return highest(*found) if any(found) else "supervised"
 
     def _tell(self, question: _Question, decided: list[_Decided]) -> None:
-        for decision, _, _ in decided:
-            DECISIONS.labels(decision.decision, decision.reason_code).inc()
+        for one in decided:
+            DECISIONS.labels(one.decision.decision, one.decision.reason_code).inc()
         SECONDS.observe(self._clock.monotonic() - question.arrived_at)
         if not question.answered.done():
             question.answered.set_result(decided)
 
 
-def _told(decision: Decision, known: Basis | None, rests_on: tuple[str, ...]) -> dict[str, Any]:
-    return {**decision.told(), "basis": None if known is None else known.told(), "rests_on": list(rests_on)}
+def _told(decided: _Decided) -> dict[str, Any]:
+    return {
+        **decided.decision.told(),
+        "basis": None if decided.basis is None else decided.basis.told(),
+        "rests_on": decided.rests_on,
+        "assessment": decided.assessment,
+    }
 
 
 def _fitting(waiting: Sequence[_Question]) -> list[_Question]:

@@ -108,6 +108,8 @@ class Known:
             constraints=tuple(fact for name, state in learned.items() if (fact := state.fact(name, now)) is not None),
             egress_rules=self._rules.on(request.egress_host) if request.category == "egress" else (),
             rests_on=line if agent is None else (agent.agent_id, *line),
+            delegation=line,
+            on_behalf_of=capabilities[line[-1]].principal_id if len(line) > 1 else None,
         )
 
     def _label(self, request: Request) -> DataLabel:

@@ -80,6 +80,19 @@ _DECISION: Final[Mapping[str, Any]] = {
     "policy_bundle_hash": {"type": "string"},
     "approval_id": {"type": ["string", "null"], "description": "The approval that allows it.", "examples": [None]},
     "zone": {"enum": ["sandbox", "supervised", "high_stakes"]},
+    "risk": {"type": ["integer", "null"], "minimum": 0, "maximum": 100, "examples": [10]},
+    "risk_factors": {
+        "type": "object",
+        "additionalProperties": {"type": "integer"},
+        "examples": [{"zone_supervised": 10}],
+    },
+    "valid_until": {
+        "type": ["string", "null"],
+        "description": "When the approval or the capability that it rests on ends.",
+        "examples": [None],
+    },
+    "context_digest": {"type": ["string", "null"], "examples": ["sha256:" + "5e" * 32]},
+    "enforcement_grade": {"enum": ["structural", "network", "host_enforced", "observe_only"]},
 }
 _DECIDED: Final = "What the gate says. A command that it does not allow is not carried out."
 _STREAM_PROBLEMS: Final = (400, 401, 403, 404, 405, 406, 431, 503)

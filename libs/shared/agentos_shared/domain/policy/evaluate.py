@@ -8,7 +8,7 @@ So do egress rules, except that one which allows lifts the requirement that is t
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from agentos_shared.domain.approval_scopes import Wish
 from agentos_shared.domain.capabilities import EVERYTHING, Capability
@@ -407,7 +407,7 @@ class _Outcome:
         """What follows from it."""
         shadow = self.ruled.shadow
         if self.denials:
-            return replace(_decision(request, policies_hash, self.denials), shadow=shadow)
+            return _decision(request, policies_hash, self.denials, shadow=shadow)
         approval_id = self.approval_id if self.requirements else None
         found = self.requirements
         if approval_id is not None:
@@ -415,8 +415,11 @@ class _Outcome:
         elif not self.requirements:
             rules = [_Finding("egress.rule_allows", "allow", "rule", rule_id) for rule_id in self.ruled.allowing]
             found = rules or [_Finding("default_allow", "allow")]
-        return replace(
-            _decision(request, policies_hash, found, approval_id),
+        return _decision(
+            request,
+            policies_hash,
+            found,
+            approval_id,
             obligations=self.ruled.obligations,
             shadow=shadow,
             valid_until=min(filter(None, (self.valid_until, self.ruled.valid_until)), default=None),
@@ -424,7 +427,7 @@ class _Outcome:
 
 
 def _decision(
-    request: Request, policies_hash: str, findings: Sequence[_Finding], approval_id: str | None = None
+    request: Request, policies_hash: str, findings: Sequence[_Finding], approval_id: str | None = None, **more: Any
 ) -> Decision:
     first = findings[0]
     reason = REASONS[first.code]
@@ -439,6 +442,7 @@ def _decision(
         policy_bundle_hash=policies_hash,
         zone=request.zone,
         approval_id=approval_id,
+        **more,
     )
 
 

@@ -167,6 +167,8 @@ class Facts:
         egress_rules: those of the workspace that may be about ``request.egress_host``.
         rests_on: ids of the workspace's own entities, besides its kill switches, that an allow rests on: the agent, the
             capability and those that it was delegated from.
+        delegation: ids of the capability and those that it was delegated from, nearest first.
+        on_behalf_of: the principal that the last of these was granted to, where it was handed on.
     """
 
     now: datetime
@@ -181,6 +183,8 @@ class Facts:
     constraints: tuple[Constraint, ...] = ()
     egress_rules: tuple[EgressRule, ...] = ()
     rests_on: tuple[str, ...] = ()
+    delegation: tuple[str, ...] = ()
+    on_behalf_of: str | None = None
 
 
 def _seed(action_type: str, *, external: bool = False, mutates: bool = False) -> ActionRule:

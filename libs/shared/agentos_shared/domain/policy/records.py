@@ -10,6 +10,7 @@ from agentos_shared.domain.actions import ActionName
 from agentos_shared.domain.decider import Command, CommandBody, Meta, View
 from agentos_shared.domain.envelope import Event, NewEvent, Stream, Zone
 from agentos_shared.domain.policy import learning
+from agentos_shared.domain.policy.assessment import Grade, context_digest
 from agentos_shared.domain.policy.decision import Decision
 from agentos_shared.domain.policy.facts import Request
 from agentos_shared.domain.policy.learning import NEVER, Counts
@@ -52,6 +53,8 @@ class Gated:
         basis: what it was decided on besides policies (:meth:`Basis.told`); None: that is not known.
         elsewhere: how often the same was refused to the same in other streams (:func:`learning.chain`).
         rests_on: ids of entities that must still stand when it is done (:attr:`Facts.rests_on`).
+        assessment: what is told besides (:func:`assessment`); None: that is not known.
+        latency_us: from the wish to the answer, in microseconds.
     """
 
     request: Request
@@ -62,6 +65,8 @@ class Gated:
     open_approval_id: str | None = None
     basis: Mapping[str, Any] | None = None
     elsewhere: Counts = NEVER
+    assessment: Mapping[str, Any] | None = None
+    latency_us: int | None = None
 
     @property
     def learned_ids(self) -> tuple[str, ...]:
@@ -82,6 +87,13 @@ class Gated:
     def passing(self) -> bool:
         """Whether the answer may be another one in a moment, without anybody doing anything."""
         return REASONS[self.decision.reason_code].retryable
+
+    @property
+    def grade(self) -> Grade:
+        """Who sees to it that the decision holds."""
+        if self.mode == "shadow":
+            return "observe_only"
+        return "structural" if self.request.category == "egress" else "host_enforced"
 
     def context(self) -> dict[str, Any]:
         """What an act says of the decision that allowed it."""
@@ -125,7 +137,33 @@ class Gated:
             "policy_bundle_hash": decision.policy_bundle_hash,
             "approval_id": decision.approval_id,
             "zone": decision.zone,
+            **self._more(),
         }
+
+    def _more(self) -> dict[str, Any]:
+        told = self.assessment or _UNKNOWN
+        return {
+            "risk": told["risk"],
+            "risk_factors": told["risk_factors"],
+            "valid_until": told["valid_until"],
+            "context_digest": context_digest(self.inputs()),
+            "enforcement_grade": self.grade,
+        }
+
+    def on_record(self) -> dict[str, Any]:
+        """What ``policy.decided`` tells besides the decision."""
+        told = self.assessment or _UNKNOWN
+        behalf = {"on_behalf_of": told["on_behalf_of"], "delegation": told["delegation"]}
+        return {**self._more(), **behalf, "latency_us": self.latency_us}
+
+
+_UNKNOWN: Final[Mapping[str, Any]] = {
+    "risk": None,
+    "risk_factors": {},
+    "valid_until": None,
+    "on_behalf_of": None,
+    "delegation": [],
+}
 
 
 def _wish(request: Request) -> dict[str, Any]:
@@ -172,6 +210,7 @@ def recorded(decision_id: str, gated: Gated, meta: Meta, view: View) -> list[New
             "resource": request.resource,
             "tool_name": request.tool_name,
             "principal_id": request.principal_id,
+            **gated.on_record(),
             "inputs": gated.inputs(),
         },
     )
