@@ -396,6 +396,15 @@ EXAMPLES += (
     Example("egress.send", _SENT, loaded=_sending("GET")),
     Example("egress.finish", {**_SENDER, "result": "succeeded", "outcome": _ANSWERED}),
     Example("egress.request", {**_PAGE, "method": "DELETE"}, new="blocked egress", loaded=_sending("DELETE")),
+    Example(
+        "egress.refuse",
+        {
+            "reason_code": "egress.rate_limited",
+            "reason": "The rate limit of an egress rule is reached.",
+            "limit": {"rule_id": _RULE_ID, "burst": 60, "each_s": 1.0, "retry_after": 1},
+        },
+        on="blocked egress",
+    ),
     Example("egress.request", _PAGE, new="failed egress", loaded=_sending("GET")),
     Example("egress.send", _SENT, on="failed egress", loaded=_sending("GET")),
     Example(

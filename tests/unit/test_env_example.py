@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_setting_is_documented() -> None:
-    documented = set(re.findall(r"^((?:AGENTOS|POLICY)_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    names = r"^((?:AGENTOS|POLICY|EGRESS)_\w+)="
+    documented = set(re.findall(names, (ROOT / ".env.example").read_text(), re.MULTILINE))
     kinds = (ApiSettings, EngineSettings, GatewaySettings, PolicySettings, ProjectorSettings, WorkerSettings)
     of_services = {
         field.validation_alias or f"AGENTOS_{name.upper()}"

@@ -44,6 +44,7 @@ class EgressAnswer(BaseModel):
     reason: str | None = Field(None, examples=["What leaves this machine needs an approval."])
     approval_id: str | None = Field(examples=[None])
     action_digest: str = Field(examples=["sha256:" + "9f" * 32])
+    retry_after: int | None = Field(None, description="Seconds, where a limit is used up.", examples=[None])
     outcome: dict[str, Any] | None = Field(
         examples=[{"result": "succeeded", "status": 200, "content": {"type": "text", "text": "hello"}}]
     )

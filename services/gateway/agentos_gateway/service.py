@@ -53,7 +53,8 @@ class Gateway:
         limits = Limits(pool, self._clock)
         openings = openings_of(self._settings.egress_openings)
         blobs = Blobs(self._settings.blob_dir)
-        desk = Desk(self._bus, sends, guard, outbound, limits, blobs, openings, self._clock, self._rng)
+        per_hour = self._settings.max_requests_per_hour
+        desk = Desk(self._bus, sends, guard, outbound, limits, blobs, openings, self._clock, self._rng, per_hour)
         recovery = Recovery(pool, self._bus, sends, self._clock)
         self._add_checks(pool, sends)
         try:

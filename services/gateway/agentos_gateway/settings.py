@@ -20,6 +20,15 @@ class GatewaySettings(ServiceSettings):
             "`host:port` or `name:port=network,network`, separated by spaces"
         ),
     ] = ""
+    max_requests_per_hour: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1_000_000,
+            validation_alias="EGRESS_MAX_REQUESTS_PER_HOUR",
+            description="quota of each workspace for what leaves the machine; 0 sets none",
+        ),
+    ] = 0
     blob_dir: Annotated[
         Path | None,
         Field(description="directory of contents too large for an event; without it such answers are cut short"),

@@ -125,6 +125,7 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "egress.requested": "egress_request",
     "egress.allowed": "egress_request",
     "egress.blocked": "egress_request",
+    "quota.exceeded": "egress_request",
     "egress.sent": "egress_request",
     "egress.succeeded": "egress_request",
     "egress.failed": "egress_request",

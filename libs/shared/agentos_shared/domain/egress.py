@@ -142,7 +142,8 @@ def send(command: Command[SendEgress], view: View) -> list[NewEvent]:
 
 
 def refuse(command: Command[RefuseEgress], view: View) -> list[NewEvent]:
-    """``egress.blocked``: the gateway does not send it. Nothing where it was sent or has ended.
+    """``egress.blocked``: the gateway does not send it; after ``quota.exceeded`` where a limit is used up. Nothing
+    where it was sent or has ended.
 
     Raises:
         NotFound: ``egress_request_not_found``.
@@ -160,7 +161,11 @@ def refuse(command: Command[RefuseEgress], view: View) -> list[NewEvent]:
         "action_digest": state.wish.digest,
         "target_domain": state.wish.egress_host,
     }
-    return [_event(command.entity_id, state, command.meta, "egress.blocked", told)]
+    blocked = _event(command.entity_id, state, command.meta, "egress.blocked", told)
+    if body.limit is None:
+        return [blocked]
+    about = {"target_domain": state.wish.egress_host, "principal_id": state.requester.principal_id}
+    return [_event(command.entity_id, state, command.meta, "quota.exceeded", {**body.limit, **about}), blocked]
 
 
 def finish(command: Command[FinishEgress], view: View) -> list[NewEvent]:

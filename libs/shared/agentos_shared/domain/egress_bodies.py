@@ -123,10 +123,13 @@ class SendEgress(CommandBody):
 
 
 class RefuseEgress(CommandBody):
-    """The gateway itself refuses a request that was allowed, before anything is sent."""
+    """The gateway itself refuses a request that was allowed, before anything is sent. ``limit`` is the one that is used
+    up, where one is.
+    """
 
     reason_code: str
     reason: str
+    limit: dict[str, Any] | None = None
 
 
 class FinishEgress(CommandBody):

@@ -9,7 +9,6 @@ import asyncio
 import base64
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_network
 from typing import Any, Final
 
 import structlog
@@ -17,23 +16,19 @@ import structlog
 from agentos_gateway.address import AddressDenied, BadTarget, Guard, Opening, Pinned, Target, parse, parse_opening
 from agentos_gateway.address.resolve import ResolveFailed
 from agentos_gateway.bus import GatewayBus, Unanswered, problem
-from agentos_gateway.limits.limits import Limits, charges
+from agentos_gateway.limits.limits import Exceeded, Limits, charges
 from agentos_gateway.requests import outcome
 from agentos_gateway.requests.sends import Sends
 from agentos_gateway.send import Limits as Bounds
 from agentos_gateway.send import Outbound, OutboundRequest, Ready, RequestRefused, SendFailed, Timeouts
 from agentos_shared.domain.errors import DomainError
+from agentos_shared.domain.policy.reasons import REASONS
 from agentos_shared.host.failpoints import failpoint
 from agentos_shared.host.lifecycle import Clock, Rng
 from agentos_shared.store.blobs import Blobs
 
 log = structlog.get_logger("agentos.gateway")
 
-#: What a rule may open beside public addresses.
-PRIVATE: Final = tuple(
-    ip_network(text)
-    for text in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "::1/128", "fc00::/7")
-)
 #: How often an announcement is made that nobody answers; whoever waits is then told to come again.
 TRIES: Final = 3
 RETRY_S: Final = 0.5
@@ -82,6 +77,7 @@ class Desk:
 
     Args:
         openings: addresses that the operator opened for all workspaces.
+        per_hour: requests of a workspace in an hour; 0: no quota.
     """
 
     def __init__(
@@ -95,7 +91,9 @@ class Desk:
         openings: Sequence[Opening],
         clock: Clock,
         rng: Rng,
+        per_hour: int = 0,
     ) -> None:
+        self._per_hour = per_hour
         self._bus = bus
         self._sends = sends
         self._guard = guard
@@ -155,9 +153,10 @@ class Desk:
         sender = self._rng.token(12).hex()
         if (bound := _bound(asked.obligations, "request_bytes")) is not None and len(asked.body) > bound:
             return await self._refused(asked, "egress.too_large", f"A rule allows bodies of {bound} bytes here.")
-        exceeded = await self._limits.take(charges(asked.workspace_id, asked.obligations))
+        exceeded = await self._limits.take(charges(asked.workspace_id, asked.obligations, self._per_hour))
         if exceeded is not None:
-            return await self._refused(asked, exceeded.charge.reason_code, "A limit of requests is used up; try later.")
+            code = exceeded.charge.reason_code
+            return await self._refused(asked, code, REASONS[code].text, exceeded)
         try:
             pinned, ready = await self._connected(asked, request)
         except AddressDenied as denied:
@@ -237,10 +236,15 @@ class Desk:
         failpoint("gateway.before_outcome")
         return await self._finished(asked, sender, announced, "succeeded", told)
 
-    async def _refused(self, asked: _Asked, code: str, detail: str) -> Mapping[str, Any]:
+    async def _refused(
+        self, asked: _Asked, code: str, detail: str, exceeded: Exceeded | None = None
+    ) -> Mapping[str, Any]:
         """The gateway's own no, before anything was sent."""
-        await self._command("refuse", asked, {"reason_code": code, "reason": detail})
-        decided = {"decision": "deny", "reason_code": code, "reason": detail, "reason_codes": [code]}
+        limit = {} if exceeded is None else {"limit": exceeded.told()}
+        await self._command("refuse", asked, {"reason_code": code, "reason": detail, **limit})
+        decided: dict[str, Any] = {"decision": "deny", "reason_code": code, "reason": detail, "reason_codes": [code]}
+        if exceeded is not None:
+            decided |= {"retry_after": exceeded.retry_after_s, "next_steps": list(REASONS[code].next_steps)}
         return {"status": 200, "decided": decided, "outcome": None}
 
     async def _failed(self, asked: _Asked, sender: str, phase: str, code: str, detail: str) -> Mapping[str, Any]:
@@ -319,11 +323,8 @@ def _bound(obligations: Sequence[Mapping[str, Any]], name: str) -> int | None:
 
 def opened_by(obligations: Sequence[Mapping[str, Any]], target: Target) -> list[Opening]:
     """What rules open of this machine and of private networks for a target: its host and port, and nothing else."""
-    return [
-        Opening(target.host, target.port, PRIVATE)
-        for one in obligations
-        if one["type"] == "open_address" and one["host"] == target.host and one["port"] in (None, target.port)
-    ]
+    openings = [parse_opening(one["opening"]) for one in obligations if one["type"] == "open_address"]
+    return [opening for opening in openings if (opening.host, opening.port) == (target.host, target.port)]
 
 
 def openings_of(text: str) -> list[Opening]:
