@@ -274,6 +274,8 @@ _IN_ROOM = {"action": "email.send", "room_id": ENTITIES["room"], "scope": {"type
 _LATER = MOMENT + timedelta(days=31)
 EXAMPLES += (
     Example("approval.create", {**_EMAIL, "room_id": ENTITIES["room"]}, loaded=MOMENT),
+    Example("approval.notify", {"channel": "phone", "failure": "exit code 1"}),
+    Example("approval.notify", {"channel": "desk"}),
     Example("approval.see", {}),
     Example("approval.decide", {"decision": "approve", "reason": "looks right"}, loaded=MOMENT),
     Example("approval.deliver", {}),
@@ -593,6 +595,8 @@ def _cause(kind: CommandType | None) -> str:
         return "the secret scanner, in the append itself"
     if kind.name == "approval.expire":
         return f"the API itself, when the time has come, command `{kind.name}`"
+    if kind.name == "approval.notify":
+        return f"the API itself, once a channel was told or could not be, command `{kind.name}`"
     if kind.name == "approval.deliver":
         return f"the API itself, once its answer has reached somebody who waited, command `{kind.name}`"
     if kind.name == "capability.use":

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from uuid import uuid4  # noqa: TID251 - a test's own workspace
 
 import httpx
+import orjson
 import pytest
 
 from tests.contract.test_approvals_http import after, ask, asked, decide, make, read, refused, row
@@ -251,3 +253,41 @@ def test_a_run_whose_approval_is_held_is_let_go_and_not_given_out(client: httpx.
     assert reasons == ["approval_held", "approval_held"]
     assert make(client, "/v1/runs/claim", {**claim, "wait_s": 20}, 200)["run"]["attempt_no"] == 3
     assert row(client, other)["status"] == "pending"
+
+
+def test_steps_of_an_escalation_tell_people(client: httpx.Client, stack: Stack, tmp_path: Path) -> None:
+    file, heard = stack.data_dir / "notifications.toml", tmp_path / "heard"
+    desk, phone = f"desk_{uuid4().hex[:8]}", f"phone_{uuid4().hex[:8]}"
+    script = orjson.dumps(f'cat > "{heard}.new" && echo "$1" > "{heard}" && mv "{heard}.new" "{heard}.json"').decode()
+    file.write_text(
+        f'[channels.{desk}]\ncommand = ["/bin/sh", "-c", {script}, "-", "{{title}}"]\n'
+        f'[channels.{phone}]\ncommand = ["/bin/sh", "-c", "exit 3"]\n'
+    )
+    file.chmod(0o600)
+    try:
+        steps = [{"after_s": 1, "notify": desk}, {"after_s": 2, "notify": phone}, {"after_s": 3, "notify": "badge"}]
+        path = asked(client, title="Send; $(it)", escalation=steps)
+        types = {"event_types": "approval.escalated,approval.notified,approval.notification_failed"}
+
+        def told() -> list[tuple[str, str]]:
+            events = read(client, "/v1/events", **types)["events"]
+            return [(one["event_type"], one["data"].get("channel") or one["data"]["notify"]) for one in events]
+
+        wait_until(lambda: len(told()) == 5, 15, lambda: str(told()))
+        assert set(told()) == {
+            ("approval.escalated", desk),
+            ("approval.notified", desk),
+            ("approval.escalated", phone),
+            ("approval.notification_failed", phone),
+            ("approval.escalated", "badge"),
+        }
+        assert heard.read_text() == "Send; $(it)\n"
+        message = orjson.loads(heard.with_suffix(".json").read_bytes())
+        assert (message["approval_id"], message["step"], message["event"]) == (
+            path.rsplit("/", 1)[1],
+            1,
+            "approval.escalated",
+        )
+        assert row(client, path)["notified_at"] is not None
+    finally:
+        file.unlink()

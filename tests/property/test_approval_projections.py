@@ -24,6 +24,7 @@ from agentos_shared.domain.approval_bodies import (
     DecideApproval,
     DeliverApproval,
     ExpireApproval,
+    NotifyApproval,
     RevokeGrant,
     SeeApproval,
 )
@@ -47,6 +48,7 @@ ENDS = (
     "approval.lapsed",
     "grant.revoked",
 )
+OF_GRANTS = ("approval.decided", "grant.used", "grant.revoked", "approval.lapsed")
 DIGEST = "sha256:" + "1" * 64
 SCOPES: tuple[dict[str, Any], ...] = ({"type": "once"}, {"type": "workspace", "max_uses": 3}, {"type": "pattern"})
 
@@ -54,7 +56,9 @@ small = st.integers(0, 2)
 happenings = st.one_of(
     st.tuples(st.sampled_from(["use", "use", "hold", "approve"]), small, small),
     st.tuples(st.sampled_from(["approve", "approve", "deny", "hold", "use", "use"]), small, small),
-    st.tuples(st.sampled_from(["see", "deliver", "cancel", "revoke", "tick", "tick", "supersede"]), small, small),
+    st.tuples(
+        st.sampled_from(["notify", "see", "deliver", "cancel", "revoke", "tick", "tick", "supersede"]), small, small
+    ),
     st.tuples(st.just("project"), st.integers(1, 7), small),
 )
 
@@ -106,6 +110,9 @@ class History:
                 if verb == "approve" and not which and variant:
                     body["edited_request"] = {"m": variant}
                 return decisions.decide, DecideApproval.model_validate(body)
+            case "notify":
+                failure = "away" if variant else None
+                return approval_marks.notify, NotifyApproval(channel="desk", step=None, failure=failure)
             case "see":
                 return approval_marks.see, SeeApproval()
             case "deliver":
@@ -167,6 +174,7 @@ def row_of(state: Approval, own: Sequence[Event]) -> dict[str, Any]:
         "escalate_at": state.escalate_at,
         "escalations": state.escalated,
         "required_approvals": state.votes.required,
+        "notified_at": first_at(own, "approval.notified"),
         "seen_at": first_at(own, "approval.seen"),
         "delivered_at": first_at(own, "approval.delivered"),
         "consumed_at": first_at(own, "approval.consumed", "grant.used"),
@@ -186,7 +194,7 @@ def row_of(state: Approval, own: Sequence[Event]) -> dict[str, Any]:
 
 def grant_of(state: Approval, own: Sequence[Event]) -> dict[str, Any]:
     ends = {"approved": "active", "revoked": "revoked", "lapsed": "lapsed"}
-    revoked = own[-1] if state.status == "revoked" else None
+    revoked = next((event for event in own if event.event_type == "grant.revoked"), None)
     return {
         "status": ends[state.status],
         "scope": state.scope,
@@ -195,7 +203,7 @@ def grant_of(state: Approval, own: Sequence[Event]) -> dict[str, Any]:
         "expires_at": state.expires_at,
         "revoke_reason": revoked.data["reason"] if revoked else None,
         "revoked_at": revoked.recorded_at if revoked else None,
-        "updated_at": own[-1].recorded_at,
+        "updated_at": [event.recorded_at for event in own if event.event_type in OF_GRANTS][-1],
     }
 
 

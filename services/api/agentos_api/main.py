@@ -38,6 +38,7 @@ from agentos_api.live.decisions import Decisions
 from agentos_api.live.history import StoreHistory
 from agentos_api.live.hub import Hub
 from agentos_api.nats_commands import NatsCommands
+from agentos_api.notifications import Notifications
 from agentos_api.reads.together import Together
 from agentos_api.reads.waiting import Projected
 from agentos_api.registry.bearers import Bearers
@@ -46,7 +47,7 @@ from agentos_api.relay.relay import Relay
 from agentos_api.run_pings import RunPings
 from agentos_api.service_commands import ServiceCommands
 from agentos_api.services import Services
-from agentos_api.settings import ApiSettings
+from agentos_api.settings import ApiSettings, session_environment
 from agentos_api.simulations import Simulations
 from agentos_shared.contracts import subjects
 from agentos_shared.domain.evidence import RunEvent
@@ -110,6 +111,10 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     appender.listen(decisions.on_commit)
     timers = ApprovalTimers(pool, commands)
     appender.listen(timers.on_commit)
+    notifications = Notifications(
+        pool, commands, settings.notifications_file, f"http://{settings.host}:{settings.port}", session_environment()
+    )
+    appender.listen(notifications.on_commit)
     guard = Guard(commands)
     appender.listen(guard.on_commit)
     pings = RunPings(nats)
@@ -155,6 +160,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
         http = tasks.spawn("http", server.serve)
         tasks.spawn("approval timers", timers.run, on_crash="restart")
         tasks.spawn("deliveries", lambda: deliveries.run(commands), on_crash="restart")
+        tasks.spawn("notifications", notifications.run, on_crash="restart")
         tasks.spawn("guard", guard.run, on_crash="restart")
         tasks.spawn("run pings", pings.run, on_crash="restart")
         tasks.spawn("slow heads", server.close_slow_heads)

@@ -1,6 +1,7 @@
 """Settings of the API, from the environment."""
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -41,6 +42,9 @@ class ApiSettings(ServiceSettings):
             description="enforce, or shadow: refusals are marked as not blocking",
         ),
     ] = "enforce"
+    notifications_file: Annotated[
+        Path | None, Field(description="file of the user's own that says how channels of escalations are reached")
+    ] = None
     local_token_file: Annotated[Path | None, Field(description="file with the local user's token")] = None
     token_key_file: Annotated[
         Path | None, Field(description="file with the key that signs capability tokens; made where there is none")
@@ -58,6 +62,26 @@ class ApiSettings(ServiceSettings):
         if self.approver == "session" and self.local_token_file is None:
             raise ValueError("AGENTOS_APPROVER=session needs AGENTOS_LOCAL_TOKEN_FILE")
         return self
+
+
+#: What a command of the user's own needs to know to reach the user's session.
+_OF_SESSION = (
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DISPLAY",
+    "HOME",
+    "LANG",
+    "LOGNAME",
+    "PATH",
+    "USER",
+    "WAYLAND_DISPLAY",
+    "XAUTHORITY",
+    "XDG_RUNTIME_DIR",
+)
+
+
+def session_environment() -> dict[str, str]:
+    """The environment of commands of the user's own: no passwords of ours, and nothing else that is not theirs."""
+    return {"PATH": os.defpath} | {name: os.environ[name] for name in _OF_SESSION if name in os.environ}
 
 
 def is_loopback(host: str) -> bool:

@@ -121,5 +121,13 @@ class DeliverApproval(CommandBody):
     """Notes that its answer has reached somebody who waited for it."""
 
 
+class NotifyApproval(CommandBody):
+    """Notes that a channel was told of a request, or why it was not."""
+
+    channel: str = Field(min_length=1, max_length=200)
+    step: int | None = Field(None, ge=1)
+    failure: str | None = Field(None, max_length=500)
+
+
 class ExpireApproval(CommandBody):
     """Does what its time has brought about: a request expires or wakes, what was allowed lapses."""

@@ -14,7 +14,16 @@ from agentos_shared.domain.capabilities import moment
 from agentos_shared.domain.envelope import Actor, Event
 
 #: Events after which time goes on as before.
-TIMELESS: Final = frozenset({"grant.used", "approval.vote_recorded", "approval.seen", "approval.delivered"})
+TIMELESS: Final = frozenset(
+    {
+        "grant.used",
+        "approval.delivered",
+        "approval.notification_failed",
+        "approval.notified",
+        "approval.seen",
+        "approval.vote_recorded",
+    }
+)
 _STATUS_OF: Final[dict[str, Status]] = {"approve": "approved", "deny": "denied", "hold": "held"}
 _ENDS: Final[dict[str, Status]] = {
     "approval.expired": "expired",

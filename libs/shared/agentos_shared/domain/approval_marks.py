@@ -1,6 +1,6 @@
-"""What is noted of an approval beside what is decided: that a person saw it, and that its answer reached who waited."""
+"""What is noted of an approval beside what is decided: who was told, who saw it, and that its answer got through."""
 
-from agentos_shared.domain.approval_bodies import DeliverApproval, SeeApproval
+from agentos_shared.domain.approval_bodies import DeliverApproval, NotifyApproval, SeeApproval
 from agentos_shared.domain.approvals import OPEN, event_of, known, require_person
 from agentos_shared.domain.decider import Command, View, expect_version
 from agentos_shared.domain.envelope import NewEvent
@@ -31,3 +31,17 @@ def deliver(command: Command[DeliverApproval], view: View) -> list[NewEvent]:
         return []
     data = {"approval_status": approval.status, "via": "wait"}
     return [event_of(command.entity_id, approval, command.meta, "approval.delivered", data)]
+
+
+def notify(command: Command[NotifyApproval], view: View) -> list[NewEvent]:
+    """``approval.notified``, or ``approval.notification_failed``.
+
+    Raises:
+        NotFound: ``approval_not_found``.
+    """
+    approval, body = known(command, view), command.body
+    about = {"channel": body.channel, "step": body.step}
+    if body.failure is not None:
+        failed = {**about, "reason": body.failure}
+        return [event_of(command.entity_id, approval, command.meta, "approval.notification_failed", failed)]
+    return [event_of(command.entity_id, approval, command.meta, "approval.notified", about)]

@@ -135,6 +135,8 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "agent.quarantined": "agent",
     "agent.unquarantined": "agent",
     "approval.requested": "approval",
+    "approval.notified": "approval",
+    "approval.notification_failed": "approval",
     "approval.seen": "approval",
     "approval.vote_recorded": "approval",
     "approval.decided": "approval",

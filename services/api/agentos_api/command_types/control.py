@@ -171,6 +171,15 @@ CONTROL: Final = (
         internal=True,
     ),
     CommandType(
+        name="approval.notify",
+        path="",
+        body=approval_bodies.NotifyApproval,
+        decide=approval_marks.notify,
+        parent="approval",
+        status=200,
+        internal=True,
+    ),
+    CommandType(
         name="approval.expire",
         path="",
         body=approval_bodies.ExpireApproval,

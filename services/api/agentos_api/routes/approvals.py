@@ -72,6 +72,7 @@ class Approval(BaseModel):
     escalate_at: str | None = Field(description="When the next step of the escalation comes.", examples=[None])
     escalations: int = Field(examples=[0])
     required_approvals: int = Field(description="People who must approve it.", examples=[1])
+    notified_at: str | None = Field(description="When a channel outside was first told of it.", examples=[None])
     seen_at: str | None = Field(description="When a person first saw it, before it was decided.", examples=[None])
     seen_by_id: str | None = Field(examples=["ceo"])
     delivered_at: str | None = Field(

@@ -10,6 +10,8 @@ APPROVALS: Final = load(
     {
         "requested": {"approval.requested"},
         "changed": {
+            "approval.notified",
+            "approval.notification_failed",
             "approval.seen",
             "approval.vote_recorded",
             "approval.decided",

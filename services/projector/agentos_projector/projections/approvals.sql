@@ -36,6 +36,7 @@ create table {table} (
     escalations       int         not null,
     required_approvals int       not null,
     votes             jsonb       not null,
+    notified_at       timestamptz,
     seen_at           timestamptz,
     seen_by_id        text,
     delivered_at      timestamptz,
@@ -96,6 +97,7 @@ update {table} as a set
     escalate_at = case when t.entity_id is null then a.escalate_at else t.escalate_at end,
     escalations = a.escalations + c.escalations,
     votes = a.votes || c.votes,
+    notified_at = coalesce(a.notified_at, c.notified_at),
     seen_at = coalesce(a.seen_at, c.seen_at),
     seen_by_id = coalesce(a.seen_by_id, c.seen_by_id),
     delivered_at = coalesce(a.delivered_at, c.delivered_at),
@@ -119,6 +121,7 @@ from (
         (array_agg(s.status order by s.stream_seq desc) filter (where s.status is not null))[1] as status,
         count(*) filter (where s.event_type in ('approval.consumed', 'grant.used')) as uses,
         count(*) filter (where s.event_type = 'approval.escalated') as escalations,
+        min(s.recorded_at) filter (where s.event_type = 'approval.notified') as notified_at,
         min(s.recorded_at) filter (where s.event_type = 'approval.seen') as seen_at,
         min(s.actor_id) filter (where s.event_type = 'approval.seen') as seen_by_id,
         min(s.recorded_at) filter (where s.event_type = 'approval.delivered') as delivered_at,
@@ -150,6 +153,8 @@ from (
                 when 'grant.used' then null
                 when 'approval.escalated' then null
                 when 'approval.vote_recorded' then null
+                when 'approval.notified' then null
+                when 'approval.notification_failed' then null
                 when 'approval.seen' then null
                 when 'approval.delivered' then null
                 else substr(e.event_type, length('approval.') + 1)
