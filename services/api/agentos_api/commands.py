@@ -6,6 +6,7 @@ HTTP, bulk and NATS all come through here, so they validate, authorise and answe
 import asyncio
 import hashlib
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,7 @@ import asyncpg
 import orjson
 from pydantic import ValidationError
 
-from agentos_api.append.appender import Appender
+from agentos_api.append.appender import Appender, Committed
 from agentos_api.append.idempotency import KeyGate, checked
 from agentos_api.append.locator import Location, Locator
 from agentos_api.append.submission import Answer, Outcome, Part, Placed, Refused, RequestKey, Submission
@@ -39,6 +40,8 @@ from agentos_shared.domain.policy.standing import Outdated
 MAX_BULK: Final = 500
 #: How often the gate is asked about one act whose allow was overtaken before it was appended.
 MAX_ASKED: Final = 3
+#: Approvals that were asked for lately, of which it is remembered.
+REMEMBERED: Final = 1_000
 #: How many approvals there are with a digest, and the newest of them that is still to be decided.
 ASKED: Final = """
 select count(*) as times, max(approval_id) filter (where status in ('pending', 'held')) as open
@@ -105,8 +108,17 @@ class Commands:
         self._reader = reader
         self._gatekeeper = gatekeeper
         self._gate = KeyGate()
+        self._asked: OrderedDict[str, str] = OrderedDict()
         self.service_types: Mapping[str, CommandType] = {kind.name: kind for kind in types}
         self.types: Mapping[str, CommandType] = {kind.name: kind for kind in types if not kind.internal}
+
+    def on_commit(self, batch: Sequence[Committed]) -> None:
+        """Note which approvals this process has just asked for, by digest: the projection comes later."""
+        for event in (committed.event for committed in batch):
+            if event.event_type == "approval.requested" and (digest := event.data["action_digest"]) is not None:
+                self._asked[digest] = event.entity_id
+                if len(self._asked) > REMEMBERED:
+                    self._asked.popitem(last=False)
 
     async def execute(self, kind: CommandType, caller: Caller, body: Any, parent_id: str | None, size: int) -> Answer:
         """Run one command.
@@ -344,7 +356,10 @@ class Commands:
             asked = await self._reader.pool.fetchrow(ASKED, request.workspace_id, request.digest)
         except asyncpg.UndefinedTableError:
             return False, None
-        return (False, None) if asked is None else (asked["times"] > 0, asked["open"])
+        lately = self._asked.get(request.digest)  # it may be ahead of the projection
+        if asked is None or not asked["times"]:
+            return lately is not None, lately
+        return True, asked["open"]
 
     async def _leaning(self, part: Part) -> Part:
         """An act, with what must stand when it is appended: what stops acts, whoever does it, and what allows it."""

@@ -5,6 +5,7 @@ which are in no event. Who repeats the call under its ``Idempotency-Key`` gets t
 the gateway is asked again, which sends nothing twice: so a call that was cut short goes on where it was.
 """
 
+import asyncio
 import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -30,6 +31,8 @@ from agentos_shared.store.reader import read_entities
 
 #: What sending may take besides the time that the request itself may take.
 ANSWER_S: Final = 15.0
+#: How often it is looked whether a request that waits for the gateway was given up.
+LOOK_S: Final = 1.0
 _AWAY: Final = (nats.errors.Error, TimeoutError, OSError)
 
 
@@ -126,6 +129,34 @@ class EgressDesk:
             told["decision"], told["reason_code"] = "deny", f"approval_{found.status}"
             told["reason"] = f"The approval that it needs is {found.status}."
 
+    async def _answered(self, question: Mapping[str, Any], timeout_s: float) -> Mapping[str, Any]:
+        """The gateway's answer; or what is on record, where the gateway that had the question has died meanwhile and
+        another process has settled what it left.
+        """
+        asking = asyncio.ensure_future(
+            self._client.request(subjects.GATEWAY_REQUEST, orjson.dumps(question), timeout=timeout_s)
+        )
+        try:
+            while not asking.done():
+                await asyncio.wait((asking,), timeout=LOOK_S)
+                if not asking.done() and (settled := await self._settled(question["egress_request_id"])) is not None:
+                    return settled
+            answer: Mapping[str, Any] = orjson.loads((await asking).data)
+        except _AWAY:
+            raise _away() from None
+        finally:
+            asking.cancel()
+        return answer
+
+    async def _settled(self, request_id: str) -> Mapping[str, Any] | None:
+        """How a request has ended, where it was given up."""
+        async with self._pool.acquire() as connection:
+            last = (await read_entities(connection, [request_id]))[request_id][-1]
+        if last.data.get("error_code") != "gateway_lost":
+            return None
+        told = {name: value for name, value in last.data.items() if name != "egress_request_id"}
+        return {"status": 200, "decided": {}, "outcome": {"result": last.event_type.removeprefix("egress."), **told}}
+
     async def _send(self, asked: Asked, told: dict[str, Any], *, again: bool) -> None:
         """Have the gateway send it, and tell what came of it.
 
@@ -144,12 +175,7 @@ class EgressDesk:
             "again": again,
             "obligations": told["obligations"],
         }
-        try:
-            timeout = body.limits.timeout_s + ANSWER_S
-            reply = await self._client.request(subjects.GATEWAY_REQUEST, orjson.dumps(question), timeout=timeout)
-            sent: Mapping[str, Any] = orjson.loads(reply.data)
-        except _AWAY:
-            raise _away() from None
+        sent = await self._answered(question, body.limits.timeout_s + ANSWER_S)
         if sent["status"] != 200:
             raise _refusal(sent)
         told.update(sent["decided"])

@@ -109,6 +109,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     appender.listen(registry.on_commit)
     appender.listen(gatekeeper.on_commit)
     appender.listen(decisions.on_commit)
+    appender.listen(commands.on_commit)
     timers = ApprovalTimers(pool, commands)
     appender.listen(timers.on_commit)
     notifications = Notifications(

@@ -217,7 +217,7 @@ class Edge:
             return await self._commands.execute_bulk(caller, body, len(raw))
         if kind.member is not None and type(body) is dict:
             body = {**body, kind.member: parts[5]}
-        return await self._commands.execute(kind, caller, body, parts[3] if kind.parent else None, len(raw))
+        return await self._commands.execute(kind, caller, body, _first_id(parts) if kind.parent else None, len(raw))
 
     async def _read(self, exchange: Exchange, receive: Receive, send: Send, stream: StreamHandler | None) -> None:
         scope = exchange.scope
@@ -463,8 +463,19 @@ def _pattern(path: str) -> tuple[str | None, ...]:
     return tuple(None if part.startswith("{") else part for part in path.split("/"))
 
 
+def _in_group(parts: Sequence[str]) -> bool:
+    """Whether nouns stand below the name of their group: ``/v1/egress/requests/<id>/<verb>``."""
+    return len(parts) > 4 and parts[2] == "egress"
+
+
+def _first_id(parts: Sequence[str]) -> str:
+    return parts[4] if _in_group(parts) else parts[3]
+
+
 def _shape(parts: Sequence[str]) -> tuple[str | None, ...]:
     """A path with its ids left out: they stand at the places of ``/v1/<nouns>/<id>/<nouns>/<id>/<verb>``."""
+    if _in_group(parts):
+        return (*parts[:4], None, *parts[5:])
     if len(parts) == 7:
         return (parts[0], parts[1], parts[2], None, parts[4], None, parts[6])
     if len(parts) > 3:
