@@ -14,6 +14,7 @@ REDIRECTS: Final = frozenset([301, 302, 303, 307, 308])
 # the next service's own key header.
 _HARMLESS: Final = frozenset(["accept", "accept-charset", "accept-encoding", "accept-language", "range", "user-agent"])
 _OF_THE_BODY: Final = frozenset(["digest", "content-digest", "repr-digest", "last-modified"])
+_BODILESS: Final = frozenset(["GET", "HEAD"])
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
@@ -66,7 +67,9 @@ def next_hop(
     # RFC 9110, 15.4: 303 always becomes GET; 301 and 302 turn POST into GET, as every browser does.
     becomes_get = (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST")
     kept = tuple((name, value) for name, value in headers if _kept(name.lower(), same_origin, becomes_get))
-    return NextHop(there, "GET" if becomes_get else method, kept, not becomes_get and method != "GET", same_origin)
+    return NextHop(
+        there, "GET" if becomes_get else method, kept, not becomes_get and method not in _BODILESS, same_origin
+    )
 
 
 def _kept(name: str, same_origin: bool, becomes_get: bool) -> bool:
