@@ -161,7 +161,8 @@ def test_what_a_person_looks_at_before_deciding(client: httpx.Client, room: str)
         "external_write",
         "example.org",
     )
-    assert (review["zone"], review["risk_factors"]) == ("supervised", ["irreversible", "leaves_the_machine"])
+    assert (review["zone"], review["risk"]) == ("supervised", asking["risk"])
+    assert {"cannot_be_undone", "leaves_the_machine"} <= review["risk_factors"].keys()
     assert (review["delegation"], review["on_behalf_of"]) == ([], None)
     seen = {"decision": "approve", "expected_policy_hash": review["now"]["policy_bundle_hash"]}
     make(client, f"{path}/decide", seen, 200)
@@ -169,7 +170,13 @@ def test_what_a_person_looks_at_before_deciding(client: httpx.Client, room: str)
 
     strange = read(client, asked(client, action="moon.land"))["review"]
     assert (strange["asked"], strange["registered"], strange["reversible"]) == (None, False, None)
-    assert strange["risk_factors"] == ["unknown_action"]
+    assert "unregistered_action" in strange["risk_factors"]
+    call = {"tool_name": "shell", "input": {"rm": "-rf"}}
+    tool = read(client, asked(client, action="tool.call", request=call))["review"]
+    assert (tool["now"]["decision"], tool["now"]["reason_codes"]) == ("allow", ["default_allow"])
+    make(client, "/v1/policy/kill-switch", {"action": "engage", "scope": "tool", "target": "shell"}, 200)
+    tool = read(client, asked(client, action="tool.call", request=call))["review"]
+    assert (tool["now"]["decision"], tool["now"]["reason_codes"]) == ("deny", ["kill_switch_active"])
 
 
 def test_what_was_decided_on_the_same_action_before(client: httpx.Client, room: str) -> None:

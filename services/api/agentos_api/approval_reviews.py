@@ -1,18 +1,25 @@
 """Asks the gate about what a person is about to allow, where the decision needs it."""
 
+import contextlib
+from collections.abc import Mapping
 from typing import Any, Final
 
 from agentos_api.append.locator import Location
 from agentos_api.command_type import Reader
+from agentos_shared.domain import targets
 from agentos_shared.domain.actions import action_digest
 from agentos_shared.domain.approval_answers import Deciding, Review, needs_review
 from agentos_shared.domain.approval_bodies import DecideApproval
 from agentos_shared.domain.envelope import Actor, Event
+from agentos_shared.domain.policy.evaluate import DATA_ACTIONS
 from agentos_shared.domain.policy.facts import Request
 from agentos_shared.host.lifecycle import CLOCK
 from agentos_shared.store import statements
 from agentos_shared.store.reader import event_of
 
+_TOOL_CALL: Final = "tool.call"
+#: What the digest of a request to the world outside is made of.
+_OF_EGRESS: Final = {"method", "url", "body_sha256"}
 SQL: Final = statements.load("agentos_api", "approval_reviews.sql")
 
 
@@ -42,16 +49,29 @@ def wish_of(requested: Event, parameters: dict[str, Any]) -> Request:
     action = requested.data["action"]
     place = requested.room_id, requested.run_id
     return Request(
-        requested.workspace_id,
-        "action",
-        action,
-        actor,
-        action_digest(requested.workspace_id, action, actor, *place, parameters),
-        requested.zone,
+        workspace_id=requested.workspace_id,
+        action=action,
+        actor=actor,
+        digest=action_digest(requested.workspace_id, action, actor, *place, parameters),
+        zone=requested.zone,
         principal_id=actor.principal_id if actor.type == "agent" else None,
         room_id=requested.room_id,
         thread_id=requested.thread_id,
         run_id=requested.run_id,
         step_id=requested.step_id,
         context=parameters,
+        **_category(action, parameters),
     )
+
+
+def _category(action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """As what the gate looks at a wish: told by the parameters, which are those that its digest is made of."""
+    tool, url = parameters.get("tool_name"), parameters.get("url")
+    if action == _TOOL_CALL and isinstance(tool, str):
+        return {"category": "tool_call", "tool_name": tool, "resource": tool}
+    if parameters.keys() == _OF_EGRESS and isinstance(url, str):
+        with contextlib.suppress(targets.BadTarget):
+            target = targets.parse(url)
+            place = {"egress_host": target.host, "egress_port": target.port, "egress_path": target.path}
+            return {"category": "egress", "resource": url, "egress_method": str(parameters["method"]), **place}
+    return {"category": "data_access" if action in DATA_ACTIONS else "action"}

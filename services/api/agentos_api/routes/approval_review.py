@@ -14,7 +14,6 @@ from agentos_api.reads.paging import limit_of
 from agentos_api.reads.queries import Reader, Row, answer, members, problems, reader_of
 from agentos_shared.domain.action_registry import SEEDED
 from agentos_shared.domain.errors import NotFound
-from agentos_shared.domain.policy.records import Gated
 from agentos_shared.store import statements
 from agentos_shared.store.reader import event_of
 
@@ -64,7 +63,7 @@ class Review(BaseModel):
     """What is known about a request."""
 
     principal_id: str | None = Field(description="Of whoever asks.")
-    on_behalf_of: str | None = Field(description="Principal that the chain of delegation begins with.", examples=[None])
+    on_behalf_of: str | None = Field(description="For whom the gate was asked.", examples=[None])
     delegation: list[Handed]
     asked: Rules | None = Field(description="The decision that led to the request, where the gate was asked before it.")
     now: Rules | None = Field(description="What the gate says now; null while it cannot be asked.")
@@ -77,10 +76,8 @@ class Review(BaseModel):
     undo_window_s: int | None = Field(examples=[None])
     resource: str | None = Field(description="What it is done to, as the gate was told.", examples=[None])
     destination: str | None = Field(description="The host that it goes to, where a URL says so.", examples=[None])
-    risk_factors: list[str] = Field(
-        description="irreversible, leaves_the_machine, high_stakes, unknown_action, quarantined_requester.",
-        examples=[["irreversible", "leaves_the_machine"]],
-    )
+    risk: int | None = Field(description="Of 100, as the gate sees it now; null: it cannot be asked.", examples=[65])
+    risk_factors: dict[str, int] = Field(description="Its points.", examples=[{"cannot_be_undone": 20}])
 
 
 class Similar(BaseModel):
@@ -189,17 +186,20 @@ async def review_of(reader: Reader, gatekeeper: Gatekeeper, approval_id: str) ->
         resource = None if before is None else before.data.get("resource")
         destination = _host(resource, data["request"])
     known = _action(action, data.get("action"))
+    said = None if now is None or now.decision.reason_code == "policy_unavailable" else now.answer()
+    told = {} if before is None else before.data
     return {
         "principal_id": requested.actor_principal_id,
-        "on_behalf_of": chain[0]["granted_by_principal_id"] if chain else None,
+        "on_behalf_of": told.get("on_behalf_of"),
         "delegation": [members(row, tuple(Handed.model_fields)) for row in chain],
         "asked": None if before is None else _rules(before.data, before.event_id),
-        "now": None if now is None or now.decision.reason_code == "policy_unavailable" else _rules(now.answer(), None),
+        "now": None if said is None else _rules(said, None),
         "zone": requested.zone,
         **known,
         "resource": resource,
         "destination": destination,
-        "risk_factors": _risks(known, requested.zone, now),
+        "risk": None if said is None else said["risk"],
+        "risk_factors": {} if said is None else said["risk_factors"],
     }
 
 
@@ -225,16 +225,3 @@ def _host(resource: str | None, request: Mapping[str, Any]) -> str | None:
             except ValueError:
                 continue
     return None
-
-
-def _risks(known: Mapping[str, Any], zone: str, now: Gated | None) -> list[str]:
-    basis = (now.basis if now is not None else None) or {}
-    outside = basis.get("external", False) or known["side_effect"] in ("external_read", "external_write")
-    factors = {
-        "irreversible": known["reversible"] is False,
-        "leaves_the_machine": outside,
-        "high_stakes": zone == "high_stakes",
-        "unknown_action": not known["registered"],
-        "quarantined_requester": now is not None and "agent_quarantined" in now.decision.reason_codes,
-    }
-    return [name for name, applies in factors.items() if applies]
