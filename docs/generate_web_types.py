@@ -23,6 +23,12 @@ TARGET = WEB / "src" / "api" / "schema.gen.ts"
 GENERATOR = WEB / "node_modules" / "openapi-typescript" / "bin" / "cli.js"
 
 
+_PROBLEM = {
+    "description": "A problem.",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+
 def document_of_own_stack() -> dict[str, Any]:
     """The document of the API that this repository would run."""
     with tempfile.TemporaryDirectory() as directory:
@@ -51,7 +57,7 @@ def of_use(document: dict[str, Any]) -> dict[str, Any]:
             operation["responses"] = {
                 status: {"description": answer["description"], "content": answer.get("content", {})}
                 for status, answer in good.items()
-            }
+            } | {"default": _PROBLEM}
             asked = [parameter for parameter in operation.get("parameters", ()) if parameter["in"] != "header"]
             operation["parameters"] = asked
     return cast("dict[str, Any]", _without_examples(document))
@@ -79,7 +85,7 @@ def types(document: dict[str, Any]) -> str:
     with tempfile.TemporaryDirectory() as directory:
         source, target = Path(directory, "openapi.json"), Path(directory, "schema.ts")
         source.write_text(json.dumps(of_use(document)), encoding="utf-8")
-        command = ["node", str(GENERATOR), str(source), "--output", str(target)]
+        command = ["node", str(GENERATOR), str(source), "--output", str(target), "--default-non-nullable=false"]
         subprocess.run(command, cwd=WEB, check=True, capture_output=True)
         return target.read_text(encoding="utf-8")
 

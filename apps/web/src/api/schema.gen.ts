@@ -924,6 +924,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/egress/requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List requests to the world outside
+         * @description Requests of the workspace, the newest first.
+         */
+        get: operations["list_egress_requests_v1_egress_requests_get"];
+        put?: never;
+        /**
+         * Send a request to the world outside
+         * @description Asks for a request to the world outside. ``target_url`` (http or https) is required; without ``method`` it is a
+         *         GET, or with a body a POST. What is allowed is sent, once, and ``outcome`` tells what came of it; ``wait_s`` waits
+         *         so long for an approval that it needs. Who repeats it with the same ``Idempotency-Key`` gets the same request: what
+         *         was sent is not sent again. The body is text (``body``) or any bytes (``body_base64``). ``{{secret:name}}`` in a
+         *         header stands for a secret, which the gateway puts in.
+         */
+        post: operations["request_egress"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/egress/requests/{egress_request_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read a request to the world outside
+         * @description One request with its outcome, as new as the store is.
+         */
+        get: operations["get_egress_request_v1_egress_requests__egress_request_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/egress/requests/{egress_request_id}/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the body of an answer
+         * @description The body that came back, byte for byte, as far as it was kept.
+         */
+        get: operations["get_egress_content_v1_egress_requests__egress_request_id__content_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/egress/rules": {
         parameters: {
             query?: never;
@@ -2168,30 +2236,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/egress/requests": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Send a request to the world outside
-         * @description Asks for a request to the world outside. ``target_url`` (http or https) is required; without ``method`` it is a
-         *         GET, or with a body a POST. What is allowed is sent, once, and ``outcome`` tells what came of it; ``wait_s`` waits
-         *         so long for an approval that it needs. Who repeats it with the same ``Idempotency-Key`` gets the same request: what
-         *         was sent is not sent again. The body is text (``body``) or any bytes (``body_base64``). ``{{secret:name}}`` in a
-         *         header stands for a secret, which the gateway puts in.
-         */
-        post: operations["request_egress"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/commands": {
         parameters: {
             query?: never;
@@ -2494,6 +2538,11 @@ export interface components {
              * @description People who must approve it.
              */
             required_approvals: number;
+            /**
+             * Notified At
+             * @description When a channel outside was first told of it.
+             */
+            notified_at: string | null;
             /**
              * Seen At
              * @description When a person first saw it, before it was decided.
@@ -2953,6 +3002,98 @@ export interface components {
         EgressProposalPage: {
             /** Proposals */
             proposals: components["schemas"]["EgressProposal"][];
+            /**
+             * Next Cursor
+             * @description For the next page; null at the end.
+             */
+            next_cursor: string | null;
+        };
+        /**
+         * EgressRequest
+         * @description A request to the world outside.
+         */
+        EgressRequest: {
+            /** Egress Request Id */
+            egress_request_id: string;
+            /** Workspace Id */
+            workspace_id: string;
+            /** Room Id */
+            room_id: string | null;
+            /** Run Id */
+            run_id: string | null;
+            /** Step Id */
+            step_id: string | null;
+            /** Requested By Type */
+            requested_by_type: string;
+            /** Requested By Id */
+            requested_by_id: string;
+            /** Requested By Principal Id */
+            requested_by_principal_id: string;
+            /** Zone */
+            zone: string;
+            /** Action */
+            action: string;
+            /** Method */
+            method: string;
+            /** Target Url */
+            target_url: string;
+            /** Target Domain */
+            target_domain: string;
+            /** Action Digest */
+            action_digest: string;
+            /**
+             * Status
+             * @description One of requested, blocked, allowed, sent, succeeded, failed, outcome_unknown.
+             */
+            status: string;
+            /** Policy Decision */
+            policy_decision: string | null;
+            /** Policy Reason Code */
+            policy_reason_code: string | null;
+            /** Policy Reason */
+            policy_reason: string | null;
+            /** Enforcement Mode */
+            enforcement_mode: string | null;
+            /** Blocked */
+            blocked: boolean | null;
+            /** Approval Id */
+            approval_id: string | null;
+            /**
+             * Attempts
+             * @description How often it was sent.
+             */
+            attempts: number;
+            /** Outcome */
+            outcome: {
+                [key: string]: unknown;
+            } | null;
+            /** Sent At */
+            sent_at: string | null;
+            /** Ended At */
+            ended_at: string | null;
+            /** Correlation Id */
+            correlation_id: string;
+            /** Created At */
+            created_at: string;
+            /** Updated At */
+            updated_at: string;
+            /** Last Event Id */
+            last_event_id: string;
+        };
+        /**
+         * EgressRequestAnswer
+         * @description One request.
+         */
+        EgressRequestAnswer: {
+            request: components["schemas"]["WholeRequest"];
+        };
+        /**
+         * EgressRequestPage
+         * @description Requests, the newest first.
+         */
+        EgressRequestPage: {
+            /** Requests */
+            requests: components["schemas"]["EgressRequest"][];
             /**
              * Next Cursor
              * @description For the next page; null at the end.
@@ -4915,6 +5056,82 @@ export interface components {
             } | null;
         };
         /**
+         * WholeRequest
+         * @description A request with what came back. ``content`` is text, base64, or none; a large one is at ``/content``.
+         */
+        WholeRequest: {
+            /** Egress Request Id */
+            egress_request_id: string;
+            /** Workspace Id */
+            workspace_id: string;
+            /** Room Id */
+            room_id: string | null;
+            /** Run Id */
+            run_id: string | null;
+            /** Step Id */
+            step_id: string | null;
+            /** Requested By Type */
+            requested_by_type: string;
+            /** Requested By Id */
+            requested_by_id: string;
+            /** Requested By Principal Id */
+            requested_by_principal_id: string;
+            /** Zone */
+            zone: string;
+            /** Action */
+            action: string;
+            /** Method */
+            method: string;
+            /** Target Url */
+            target_url: string;
+            /** Target Domain */
+            target_domain: string;
+            /** Action Digest */
+            action_digest: string;
+            /**
+             * Status
+             * @description One of requested, blocked, allowed, sent, succeeded, failed, outcome_unknown.
+             */
+            status: string;
+            /** Policy Decision */
+            policy_decision: string | null;
+            /** Policy Reason Code */
+            policy_reason_code: string | null;
+            /** Policy Reason */
+            policy_reason: string | null;
+            /** Enforcement Mode */
+            enforcement_mode: string | null;
+            /** Blocked */
+            blocked: boolean | null;
+            /** Approval Id */
+            approval_id: string | null;
+            /**
+             * Attempts
+             * @description How often it was sent.
+             */
+            attempts: number;
+            /** Outcome */
+            outcome: {
+                [key: string]: unknown;
+            } | null;
+            /** Sent At */
+            sent_at: string | null;
+            /** Ended At */
+            ended_at: string | null;
+            /** Correlation Id */
+            correlation_id: string;
+            /** Created At */
+            created_at: string;
+            /** Updated At */
+            updated_at: string;
+            /** Last Event Id */
+            last_event_id: string;
+            /** Content */
+            content: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /**
          * AccessAction
          * @description What is to be done. ``properties`` are what it is done with: of ``tool.call`` the tool's input.
          */
@@ -4935,34 +5152,34 @@ export interface components {
              * Room Id
              * @default null
              */
-            room_id: string | null;
+            room_id?: string | null;
             /**
              * Thread Id
              * @default null
              */
-            thread_id: string | null;
+            thread_id?: string | null;
             /**
              * Run Id
              * @default null
              */
-            run_id: string | null;
+            run_id?: string | null;
             /**
              * Step Id
              * @default null
              */
-            step_id: string | null;
+            step_id?: string | null;
             /**
              * Zone
              * @default null
              */
-            zone: ("sandbox" | "supervised" | "high_stakes") | null;
+            zone?: ("sandbox" | "supervised" | "high_stakes") | null;
             /** Purpose Tags */
             purpose_tags?: string[];
             /**
              * Justification
              * @default null
              */
-            justification: string | null;
+            justification?: string | null;
         } & {
             [key: string]: unknown;
         };
@@ -4975,22 +5192,22 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
         };
         /**
          * ActivateConstraint
@@ -5001,37 +5218,37 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Effect
              * @default null
              */
-            effect: ("deny" | "require_approval" | "warn") | null;
+            effect?: ("deny" | "require_approval" | "warn") | null;
             /**
              * Expires At
              * @default null
              */
-            expires_at: string | null;
+            expires_at?: string | null;
             /**
              * Reason
              * @default null
              */
-            reason: string | null;
+            reason?: string | null;
         };
         /**
          * CancelApproval
@@ -5042,27 +5259,27 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Reason
              * @default null
              */
-            reason: string | null;
+            reason?: string | null;
         };
         /**
          * CancelRun
@@ -5073,27 +5290,27 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Reason
              * @default null
              */
-            reason: string | null;
+            reason?: string | null;
         };
         /**
          * Change
@@ -5148,57 +5365,57 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Engine Id
              * @default null
              */
-            engine_id: string | null;
+            engine_id?: string | null;
             /**
              * Engine Token
              * @default null
              */
-            engine_token: string | null;
+            engine_token?: string | null;
             /**
              * Room Id
              * @default null
              */
-            room_id: string | null;
+            room_id?: string | null;
             /**
              * Tags
              * @default null
              */
-            tags: string[] | null;
+            tags?: string[] | null;
             /**
              * Handlers
              * @default null
              */
-            handlers: string[] | null;
+            handlers?: string[] | null;
             /**
              * Wait S
              * @default 0
              */
-            wait_s: number;
+            wait_s?: number;
             /**
              * Lease Ttl S
              * @default 30
              */
-            lease_ttl_s: number;
+            lease_ttl_s?: number;
         };
         /**
          * ClaimedRun
@@ -5266,32 +5483,32 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Force
              * @default false
              */
-            force: boolean;
+            force?: boolean;
             /**
              * Reason
              * @default null
              */
-            reason: string | null;
+            reason?: string | null;
         };
         /**
          * CloseIncident
@@ -5302,27 +5519,27 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Reason
              * @default null
              */
-            reason: string | null;
+            reason?: string | null;
         };
         /**
          * CompleteRun
@@ -5333,42 +5550,42 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Claim Token
              * @default null
              */
-            claim_token: string | null;
+            claim_token?: string | null;
             /**
              * Force
              * @default false
              */
-            force: boolean;
+            force?: boolean;
             /**
              * Summary
              * @default null
              */
-            summary: string | null;
+            summary?: string | null;
             /**
              * Output
              * @default null
              */
-            output: {
+            output?: {
                 [key: string]: unknown;
             } | null;
         };
@@ -5381,37 +5598,37 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Claim Token
              * @default null
              */
-            claim_token: string | null;
+            claim_token?: string | null;
             /**
              * Force
              * @default false
              */
-            force: boolean;
+            force?: boolean;
             /**
              * Output
              * @default null
              */
-            output: {
+            output?: {
                 [key: string]: unknown;
             } | null;
         };
@@ -5426,49 +5643,49 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /** Action Digest */
             action_digest: string;
             /**
              * Action
              * @default null
              */
-            action: string | null;
+            action?: string | null;
             /**
              * Room Id
              * @default null
              */
-            room_id: string | null;
+            room_id?: string | null;
             /**
              * Thread Id
              * @default null
              */
-            thread_id: string | null;
+            thread_id?: string | null;
             /**
              * Run Id
              * @default null
              */
-            run_id: string | null;
+            run_id?: string | null;
             /**
              * Resource
              * @default null
              */
-            resource: string | null;
+            resource?: string | null;
             /** Parameters */
             parameters?: {
                 [key: string]: unknown;
@@ -5488,17 +5705,17 @@ export interface components {
              * Text
              * @default null
              */
-            text: string | null;
+            text?: string | null;
             /**
              * Json
              * @default null
              */
-            json: unknown;
+            json?: unknown;
             /**
              * Uri
              * @default null
              */
-            uri: string | null;
+            uri?: string | null;
         };
         /**
          * CreateApproval
@@ -5514,29 +5731,29 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /** Action */
             action: string;
             /**
              * Title
              * @default null
              */
-            title: string | null;
+            title?: string | null;
             /** Request */
             request?: {
                 [key: string]: unknown;
@@ -5549,56 +5766,56 @@ export interface components {
              * Room Id
              * @default null
              */
-            room_id: string | null;
+            room_id?: string | null;
             /**
              * Thread Id
              * @default null
              */
-            thread_id: string | null;
+            thread_id?: string | null;
             /**
              * Run Id
              * @default null
              */
-            run_id: string | null;
+            run_id?: string | null;
             /**
              * Step Id
              * @default null
              */
-            step_id: string | null;
+            step_id?: string | null;
             /** @default null */
-            scope: components["schemas"]["Scope"] | null;
+            scope?: components["schemas"]["Scope"] | null;
             /**
              * Expires At
              * @default null
              */
-            expires_at: string | null;
+            expires_at?: string | null;
             /**
              * Decide By
              * @default null
              */
-            decide_by: string | null;
+            decide_by?: string | null;
             /**
              * Interactive
              * @default false
              */
-            interactive: boolean;
+            interactive?: boolean;
             /**
              * Action Digest
              * @default null
              */
-            action_digest: string | null;
+            action_digest?: string | null;
             /**
              * Supersedes
              * @default null
              */
-            supersedes: string | null;
+            supersedes?: string | null;
             /** Escalation */
             escalation?: components["schemas"]["Escalation"][];
             /**
              * Required Approvals
              * @default 1
              */
-            required_approvals: number;
+            required_approvals?: number;
         };
         /**
          * CreateArtifact
@@ -5609,56 +5826,56 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Claim Token
              * @default null
              */
-            claim_token: string | null;
+            claim_token?: string | null;
             /**
              * Force
              * @default false
              */
-            force: boolean;
+            force?: boolean;
             /** Kind */
             kind: string;
             /**
              * Title
              * @default null
              */
-            title: string | null;
+            title?: string | null;
             /**
              * Mime Type
              * @default null
              */
-            mime_type: string | null;
+            mime_type?: string | null;
             /**
              * Size Bytes
              * @default null
              */
-            size_bytes: number | null;
+            size_bytes?: number | null;
             /**
              * Sha256
              * @default null
              */
-            sha256: string | null;
+            sha256?: string | null;
             /** @default null */
-            content: components["schemas"]["Content"] | null;
+            content?: components["schemas"]["Content"] | null;
             /** Metadata */
             metadata?: {
                 [key: string]: unknown;
@@ -5668,7 +5885,7 @@ export interface components {
              * @default null
              * @enum {unknown}
              */
-            schema_version: "2.0" | "2.1" | null;
+            schema_version?: "2.0" | "2.1" | null;
         };
         /**
          * CreateExperiment
@@ -5679,22 +5896,22 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /** Title */
             title: string;
             /** Hypothesis */
@@ -5703,13 +5920,13 @@ export interface components {
              * Budget Cap Units
              * @default null
              */
-            budget_cap_units: number;
+            budget_cap_units?: number;
             /**
              * Risk Tier
              * @default null
              * @enum {string}
              */
-            risk_tier: "low" | "medium" | "high";
+            risk_tier?: "low" | "medium" | "high";
             /** Success Criteria */
             success_criteria?: {
                 [key: string]: components["schemas"]["JsonValue"];
@@ -5726,7 +5943,7 @@ export interface components {
              * Room Id
              * @default null
              */
-            room_id: string | null;
+            room_id?: string | null;
         };
         /**
          * CreateMessage
@@ -5737,45 +5954,45 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /** Content Md */
             content_md: string;
             /**
              * Lang
              * @default null
              */
-            lang: string | null;
+            lang?: string | null;
             /**
              * Sender Type
              * @default user
              * @enum {string}
              */
-            sender_type: "user" | "service" | "agent";
+            sender_type?: "user" | "service" | "agent";
             /**
              * Sender Id
              * @default anon
              */
-            sender_id: string;
+            sender_id?: string;
             /**
              * Parent Message Id
              * @default null
              */
-            parent_message_id: string | null;
+            parent_message_id?: string | null;
             /** Labels */
             labels?: string[];
             /**
@@ -5783,7 +6000,7 @@ export interface components {
              * @default null
              * @enum {unknown}
              */
-            schema_version: "2.0" | "2.1" | null;
+            schema_version?: "2.0" | "2.1" | null;
         };
         /**
          * CreateRoom
@@ -5794,55 +6011,55 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /** Title */
             title: string;
             /**
              * Topic
              * @default null
              */
-            topic: string | null;
+            topic?: string | null;
             /**
              * Room Mode
              * @default normal
              */
-            room_mode: string;
+            room_mode?: string;
             /**
              * Default Lang
              * @default en
              */
-            default_lang: string;
+            default_lang?: string;
             /**
              * Tool Policy Ref
              * @default null
              */
-            tool_policy_ref: string | null;
+            tool_policy_ref?: string | null;
             /**
              * Mission Id
              * @default null
              */
-            mission_id: string | null;
+            mission_id?: string | null;
             /**
              * Zone
              * @default supervised
              * @enum {string}
              */
-            zone: "sandbox" | "supervised" | "high_stakes";
+            zone?: "sandbox" | "supervised" | "high_stakes";
         };
         /**
          * CreateRun
@@ -5853,44 +6070,44 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /** Room Id */
             room_id: string;
             /**
              * Thread Id
              * @default null
              */
-            thread_id: string | null;
+            thread_id?: string | null;
             /**
              * Experiment Id
              * @default null
              */
-            experiment_id: string | null;
+            experiment_id?: string | null;
             /**
              * Title
              * @default null
              */
-            title: string | null;
+            title?: string | null;
             /**
              * Goal
              * @default null
              */
-            goal: string | null;
+            goal?: string | null;
             /** Input */
             input?: {
                 [key: string]: unknown;
@@ -5901,22 +6118,22 @@ export interface components {
              * Max Attempts
              * @default 3
              */
-            max_attempts: number;
+            max_attempts?: number;
             /**
              * Priority
              * @default 0
              */
-            priority: number;
+            priority?: number;
             /**
              * Timeout S
              * @default null
              */
-            timeout_s: number | null;
+            timeout_s?: number | null;
             /**
              * Zone
              * @default null
              */
-            zone: ("sandbox" | "supervised" | "high_stakes") | null;
+            zone?: ("sandbox" | "supervised" | "high_stakes") | null;
         };
         /**
          * CreateStep
@@ -5927,39 +6144,39 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Claim Token
              * @default null
              */
-            claim_token: string | null;
+            claim_token?: string | null;
             /**
              * Force
              * @default false
              */
-            force: boolean;
+            force?: boolean;
             /** Kind */
             kind: string;
             /**
              * Title
              * @default null
              */
-            title: string | null;
+            title?: string | null;
             /** Input */
             input?: {
                 [key: string]: unknown;
@@ -5974,29 +6191,29 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /** Title */
             title: string;
             /**
              * Status
              * @default open
              */
-            status: string;
+            status?: string;
         };
         /**
          * DataAccess
@@ -6007,12 +6224,12 @@ export interface components {
              * Read
              * @default null
              */
-            read: string[] | null;
+            read?: string[] | null;
             /**
              * Write
              * @default null
              */
-            write: string[] | null;
+            write?: string[] | null;
         };
         /**
          * DeactivateEngine
@@ -6023,27 +6240,27 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Reason
              * @default null
              */
-            reason: string | null;
+            reason?: string | null;
         };
         /**
          * DecideApproval
@@ -6060,22 +6277,22 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Decision
              * @enum {string}
@@ -6085,41 +6302,41 @@ export interface components {
              * Reason
              * @default null
              */
-            reason: string | null;
+            reason?: string | null;
             /** @default null */
-            scope: components["schemas"]["Scope"] | null;
+            scope?: components["schemas"]["Scope"] | null;
             /**
              * Expires At
              * @default null
              */
-            expires_at: string | null;
+            expires_at?: string | null;
             /**
              * Wake At
              * @default null
              */
-            wake_at: string | null;
+            wake_at?: string | null;
             /**
              * Expected Digest
              * @default null
              */
-            expected_digest: string | null;
+            expected_digest?: string | null;
             /**
              * Expected Policy Hash
              * @default null
              */
-            expected_policy_hash: string | null;
+            expected_policy_hash?: string | null;
             /**
              * Edited Request
              * @default null
              */
-            edited_request: {
+            edited_request?: {
                 [key: string]: unknown;
             } | null;
             /**
              * Client Token
              * @default null
              */
-            client_token: string | null;
+            client_token?: string | null;
         };
         /**
          * DecideBatch
@@ -6152,18 +6369,18 @@ export interface components {
              * Approval Id
              * @default null
              */
-            approval_id: string | null;
+            approval_id?: string | null;
             /**
              * Approval Status
              * @default null
              */
-            approval_status: string | null;
+            approval_status?: string | null;
             /**
              * Error
              * @description Why not: the code of its problem.
              * @default null
              */
-            error: string | null;
+            error?: string | null;
         } & {
             [key: string]: unknown;
         };
@@ -6177,7 +6394,7 @@ export interface components {
              * @description allow, deny or require_approval.
              * @default null
              */
-            decision: string | null;
+            decision?: string | null;
             /** Reason Code */
             reason_code: string;
             /** Reason */
@@ -6186,28 +6403,28 @@ export interface components {
              * Next Steps
              * @default null
              */
-            next_steps: string[] | null;
+            next_steps?: string[] | null;
             /**
              * Action Digest
              * @default null
              */
-            action_digest: string | null;
+            action_digest?: string | null;
             /**
              * Approval Id
              * @default null
              */
-            approval_id: string | null;
+            approval_id?: string | null;
             /**
              * Decision Id
              * @default null
              */
-            decision_id: string | null;
+            decision_id?: string | null;
             /**
              * Error
              * @description Where the question could not be asked: its status and message.
              * @default null
              */
-            error: {
+            error?: {
                 [key: string]: unknown;
             } | null;
         } & {
@@ -6232,11 +6449,17 @@ export interface components {
              * Reason
              * @default null
              */
-            reason: string | null;
+            reason?: string | null;
             /** Approval Id */
             approval_id: string | null;
             /** Action Digest */
             action_digest: string;
+            /**
+             * Retry After
+             * @description Seconds, where a limit is used up.
+             * @default null
+             */
+            retry_after?: number | null;
             /** Outcome */
             outcome: {
                 [key: string]: unknown;
@@ -6251,22 +6474,22 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
         };
         /**
          * Escalation
@@ -6289,7 +6512,7 @@ export interface components {
             action: components["schemas"]["AccessAction"];
             resource: components["schemas"]["Resource"];
             /** @default null */
-            context: components["schemas"]["AccessContext"] | null;
+            context?: components["schemas"]["AccessContext"] | null;
         };
         /**
          * EvaluateAll
@@ -6299,18 +6522,18 @@ export interface components {
          */
         EvaluateAll: {
             /** @default null */
-            subject: components["schemas"]["Subject"] | null;
+            subject?: components["schemas"]["Subject"] | null;
             /** @default null */
-            action: components["schemas"]["AccessAction"] | null;
+            action?: components["schemas"]["AccessAction"] | null;
             /** @default null */
-            resource: components["schemas"]["Resource"] | null;
+            resource?: components["schemas"]["Resource"] | null;
             /** @default null */
-            context: components["schemas"]["AccessContext"] | null;
+            context?: components["schemas"]["AccessContext"] | null;
             /**
              * Evaluations
              * @default null
              */
-            evaluations: components["schemas"]["Evaluation"][] | null;
+            evaluations?: components["schemas"]["Evaluation"][] | null;
             options?: components["schemas"]["Options"];
         };
         /**
@@ -6322,14 +6545,14 @@ export interface components {
              * Evaluations
              * @default null
              */
-            evaluations: components["schemas"]["EvaluateAnswer"][] | null;
+            evaluations?: components["schemas"]["EvaluateAnswer"][] | null;
             /**
              * Decision
              * @default null
              */
-            decision: boolean | null;
+            decision?: boolean | null;
             /** @default null */
-            context: components["schemas"]["DecisionContext"] | null;
+            context?: components["schemas"]["DecisionContext"] | null;
         };
         /**
          * EvaluateAnswer
@@ -6352,47 +6575,47 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Action
              * @default null
              */
-            action: string | null;
+            action?: string | null;
             /**
              * Room Id
              * @default null
              */
-            room_id: string | null;
+            room_id?: string | null;
             /**
              * Thread Id
              * @default null
              */
-            thread_id: string | null;
+            thread_id?: string | null;
             /**
              * Run Id
              * @default null
              */
-            run_id: string | null;
+            run_id?: string | null;
             /**
              * Step Id
              * @default null
              */
-            step_id: string | null;
+            step_id?: string | null;
             /** Context */
             context?: {
                 [key: string]: unknown;
@@ -6401,17 +6624,17 @@ export interface components {
              * Principal Id
              * @default null
              */
-            principal_id: string | null;
+            principal_id?: string | null;
             /**
              * Capability Token Id
              * @default null
              */
-            capability_token_id: string | null;
+            capability_token_id?: string | null;
             /**
              * Zone
              * @default null
              */
-            zone: ("sandbox" | "supervised" | "high_stakes") | null;
+            zone?: ("sandbox" | "supervised" | "high_stakes") | null;
         };
         /**
          * Evaluation
@@ -6419,13 +6642,13 @@ export interface components {
          */
         Evaluation: {
             /** @default null */
-            subject: components["schemas"]["Subject"] | null;
+            subject?: components["schemas"]["Subject"] | null;
             /** @default null */
-            action: components["schemas"]["AccessAction"] | null;
+            action?: components["schemas"]["AccessAction"] | null;
             /** @default null */
-            resource: components["schemas"]["Resource"] | null;
+            resource?: components["schemas"]["Resource"] | null;
             /** @default null */
-            context: components["schemas"]["AccessContext"] | null;
+            context?: components["schemas"]["AccessContext"] | null;
         };
         /**
          * FailRun
@@ -6436,42 +6659,42 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Claim Token
              * @default null
              */
-            claim_token: string | null;
+            claim_token?: string | null;
             /**
              * Force
              * @default false
              */
-            force: boolean;
+            force?: boolean;
             /**
              * Message
              * @default null
              */
-            message: string | null;
+            message?: string | null;
             /**
              * Error
              * @default null
              */
-            error: {
+            error?: {
                 [key: string]: unknown;
             } | null;
         };
@@ -6486,42 +6709,42 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Claim Token
              * @default null
              */
-            claim_token: string | null;
+            claim_token?: string | null;
             /**
              * Force
              * @default false
              */
-            force: boolean;
+            force?: boolean;
             /**
              * Message
              * @default null
              */
-            message: string | null;
+            message?: string | null;
             /**
              * Error
              * @default null
              */
-            error: {
+            error?: {
                 [key: string]: unknown;
             } | null;
         };
@@ -6534,42 +6757,42 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Claim Token
              * @default null
              */
-            claim_token: string | null;
+            claim_token?: string | null;
             /**
              * Force
              * @default false
              */
-            force: boolean;
+            force?: boolean;
             /**
              * Message
              * @default null
              */
-            message: string | null;
+            message?: string | null;
             /**
              * Error
              * @default null
              */
-            error: {
+            error?: {
                 [key: string]: unknown;
             } | null;
         };
@@ -6594,22 +6817,22 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
         };
         /**
          * GrantCapability
@@ -6621,44 +6844,44 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Issued To Principal Id
              * @default null
              */
-            issued_to_principal_id: string | null;
+            issued_to_principal_id?: string | null;
             /**
              * Granted By Principal Id
              * @default null
              */
-            granted_by_principal_id: string | null;
+            granted_by_principal_id?: string | null;
             /**
              * Parent Token Id
              * @default null
              */
-            parent_token_id: string | null;
+            parent_token_id?: string | null;
             /** @default null */
-            scopes: components["schemas"]["Scopes"] | null;
+            scopes?: components["schemas"]["Scopes"] | null;
             /**
              * Valid Until
              * @default null
              */
-            valid_until: string | null;
+            valid_until?: string | null;
         };
         /**
          * Heartbeat
@@ -6673,42 +6896,42 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Engine Id
              * @default null
              */
-            engine_id: string | null;
+            engine_id?: string | null;
             /**
              * Engine Token
              * @default null
              */
-            engine_token: string | null;
+            engine_token?: string | null;
             /**
              * Claim Token
              * @default null
              */
-            claim_token: string | null;
+            claim_token?: string | null;
             /**
              * Stopped
              * @default false
              */
-            stopped: boolean;
+            stopped?: boolean;
         };
         /**
          * HeartbeatAnswer
@@ -6770,12 +6993,12 @@ export interface components {
              * Engine Id
              * @default null
              */
-            engine_id: string | null;
+            engine_id?: string | null;
             /**
              * Engine Token
              * @default null
              */
-            engine_token: string | null;
+            engine_token?: string | null;
             /**
              * Events
              * @description Objects with `event_id`, `event_type`, and whatever else they say; `occurred_at` is RFC 3339.
@@ -6799,7 +7022,7 @@ export interface components {
              * @description Why it was rejected.
              * @default null
              */
-            reason_code: string | null;
+            reason_code?: string | null;
         };
         /**
          * IngestWarning
@@ -6820,42 +7043,42 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Claim Token
              * @default null
              */
-            claim_token: string | null;
+            claim_token?: string | null;
             /**
              * Force
              * @default false
              */
-            force: boolean;
+            force?: boolean;
             /**
              * Tool Name
              * @default null
              */
-            tool_name: string | null;
+            tool_name?: string | null;
             /**
              * Title
              * @default null
              */
-            title: string | null;
+            title?: string | null;
             /** Input */
             input?: {
                 [key: string]: unknown;
@@ -6864,22 +7087,22 @@ export interface components {
              * Agent Id
              * @default null
              */
-            agent_id: string | null;
+            agent_id?: string | null;
             /**
              * Principal Id
              * @default null
              */
-            principal_id: string | null;
+            principal_id?: string | null;
             /**
              * Capability Token Id
              * @default null
              */
-            capability_token_id: string | null;
+            capability_token_id?: string | null;
             /**
              * Zone
              * @default null
              */
-            zone: ("sandbox" | "supervised" | "high_stakes") | null;
+            zone?: ("sandbox" | "supervised" | "high_stakes") | null;
         };
         /**
          * IssueToken
@@ -6890,34 +7113,34 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /** @default null */
-            scopes: components["schemas"]["Scopes"] | null;
+            scopes?: components["schemas"]["Scopes"] | null;
             /**
              * Valid Until
              * @default null
              */
-            valid_until: string | null;
+            valid_until?: string | null;
             /**
              * Token Label
              * @default null
              */
-            token_label: string | null;
+            token_label?: string | null;
         };
         JsonValue: unknown;
         /**
@@ -6932,47 +7155,47 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Resource Type
              * @default null
              */
-            resource_type: string | null;
+            resource_type?: string | null;
             /**
              * Resource Id
              * @default null
              */
-            resource_id: string | null;
+            resource_id?: string | null;
             /**
              * Label
              * @default null
              */
-            label: ("public" | "internal" | "restricted" | "confidential" | "sensitive_pii") | null;
+            label?: ("public" | "internal" | "restricted" | "confidential" | "sensitive_pii") | null;
             /**
              * Room Id
              * @default null
              */
-            room_id: string | null;
+            room_id?: string | null;
             /**
              * Purpose Tags
              * @default null
              */
-            purpose_tags: string[] | null;
+            purpose_tags?: string[] | null;
         };
         /**
          * Limits
@@ -6983,12 +7206,12 @@ export interface components {
              * Timeout S
              * @default 30
              */
-            timeout_s: number;
+            timeout_s?: number;
             /**
              * Max Response Bytes
              * @default 8388608
              */
-            max_response_bytes: number;
+            max_response_bytes?: number;
         };
         /**
          * LogLearning
@@ -6999,28 +7222,28 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Note
              * @description Required.
              * @default null
              */
-            note: string | null;
+            note?: string | null;
             /** Tags */
             tags?: string[];
         };
@@ -7033,22 +7256,22 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /** Category */
             category: string;
             /** Summary */
@@ -7057,22 +7280,22 @@ export interface components {
              * Experiment Id
              * @default null
              */
-            experiment_id: string | null;
+            experiment_id?: string | null;
             /**
              * Run Id
              * @default null
              */
-            run_id: string | null;
+            run_id?: string | null;
             /**
              * Scorecard Id
              * @default null
              */
-            scorecard_id: string | null;
+            scorecard_id?: string | null;
             /**
              * Incident Id
              * @default null
              */
-            incident_id: string | null;
+            incident_id?: string | null;
             /** Action Items */
             action_items?: string[];
             /** Tags */
@@ -7091,17 +7314,17 @@ export interface components {
              * Key
              * @default
              */
-            key: string;
+            key?: string;
             /**
              * Value
              * @default null
              */
-            value: number;
+            value?: number;
             /**
              * Weight
              * @default 1
              */
-            weight: number;
+            weight?: number;
         };
         /**
          * OpenIncident
@@ -7113,40 +7336,40 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /** Title */
             title?: string;
             /**
              * Summary
              * @default null
              */
-            summary: string | null;
+            summary?: string | null;
             /**
              * Severity
              * @default medium
              * @enum {string}
              */
-            severity: "low" | "medium" | "high" | "critical";
+            severity?: "low" | "medium" | "high" | "critical";
             /**
              * Category
              * @default null
              */
-            category: string | null;
+            category?: string | null;
             /** Details */
             details?: {
                 [key: string]: components["schemas"]["JsonValue"];
@@ -7155,32 +7378,32 @@ export interface components {
              * Entity Type
              * @default null
              */
-            entity_type: string | null;
+            entity_type?: string | null;
             /**
              * Entity Id
              * @default null
              */
-            entity_id: string | null;
+            entity_id?: string | null;
             /**
              * Room Id
              * @default null
              */
-            room_id: string | null;
+            room_id?: string | null;
             /**
              * Thread Id
              * @default null
              */
-            thread_id: string | null;
+            thread_id?: string | null;
             /**
              * Run Id
              * @default null
              */
-            run_id: string | null;
+            run_id?: string | null;
             /**
              * Idempotency Key
              * @default null
              */
-            idempotency_key: string | null;
+            idempotency_key?: string | null;
         };
         /**
          * Options
@@ -7192,7 +7415,7 @@ export interface components {
              * @default execute_all
              * @enum {string}
              */
-            evaluations_semantic: "execute_all" | "deny_on_first_deny" | "permit_on_first_permit";
+            evaluations_semantic?: "execute_all" | "deny_on_first_deny" | "permit_on_first_permit";
         };
         /**
          * Outcome
@@ -7210,7 +7433,7 @@ export interface components {
              * Determining Rules
              * @default null
              */
-            determining_rules: {
+            determining_rules?: {
                 [key: string]: unknown;
             }[] | null;
         };
@@ -7238,7 +7461,7 @@ export interface components {
              * Errors
              * @default null
              */
-            errors: components["schemas"]["FieldError"][] | null;
+            errors?: components["schemas"]["FieldError"][] | null;
         } & {
             [key: string]: unknown;
         };
@@ -7252,22 +7475,22 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /** Host */
             host: string;
             /**
@@ -7275,85 +7498,85 @@ export interface components {
              * @default allow
              * @enum {string}
              */
-            effect: "allow" | "deny" | "require_approval";
+            effect?: "allow" | "deny" | "require_approval";
             /**
              * Methods
              * @default null
              */
-            methods: string[] | null;
+            methods?: string[] | null;
             /**
              * Path
              * @default null
              */
-            path: string | null;
+            path?: string | null;
             /**
              * Port
              * @default null
              */
-            port: number | null;
+            port?: number | null;
             /**
              * Principal
              * @default null
              */
-            principal: string | null;
+            principal?: string | null;
             /**
              * Room Id
              * @default null
              */
-            room_id: string | null;
+            room_id?: string | null;
             /**
              * Zones
              * @default null
              */
-            zones: ("sandbox" | "supervised" | "high_stakes")[] | null;
+            zones?: ("sandbox" | "supervised" | "high_stakes")[] | null;
             /**
              * Mode
              * @default enforce
              * @enum {string}
              */
-            mode: "enforce" | "shadow";
+            mode?: "enforce" | "shadow";
             /**
              * Private
              * @default false
              */
-            private: boolean;
+            private?: boolean;
             /**
              * Networks
              * @default null
              */
-            networks: string[] | null;
+            networks?: string[] | null;
             /** @default null */
-            rate: components["schemas"]["Rate"] | null;
+            rate?: components["schemas"]["Rate"] | null;
             /**
              * Request Bytes
              * @default null
              */
-            request_bytes: number | null;
+            request_bytes?: number | null;
             /**
              * Response Bytes
              * @default null
              */
-            response_bytes: number | null;
+            response_bytes?: number | null;
             /**
              * Expires At
              * @default null
              */
-            expires_at: string | null;
+            expires_at?: string | null;
             /**
              * Note
              * @default null
              */
-            note: string | null;
+            note?: string | null;
             /**
              * Rationale
              * @default null
              */
-            rationale: string | null;
+            rationale?: string | null;
             /**
              * Run Id
              * @default null
              */
-            run_id: string | null;
+            run_id?: string | null;
         };
         /**
          * QuarantineAgent
@@ -7364,27 +7587,27 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Quarantine Reason
              * @default null
              */
-            quarantine_reason: string | null;
+            quarantine_reason?: string | null;
         };
         /**
          * Rate
@@ -7400,13 +7623,13 @@ export interface components {
              * Burst
              * @default null
              */
-            burst: number | null;
+            burst?: number | null;
             /**
              * Per
              * @default principal
              * @enum {string}
              */
-            per: "principal" | "workspace";
+            per?: "principal" | "workspace";
         };
         /**
          * ReconcileEgress
@@ -7417,22 +7640,22 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Outcome
              * @enum {string}
@@ -7450,27 +7673,27 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Action Type
              * @default null
              */
-            action_type: string | null;
+            action_type?: string | null;
             /** Undo Succeeded */
             undo_succeeded: boolean;
             /** Read Back Matched */
@@ -7479,7 +7702,7 @@ export interface components {
              * Notes
              * @default null
              */
-            notes: string | null;
+            notes?: string | null;
         };
         /**
          * RecordScorecard
@@ -7491,22 +7714,22 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /** Template Key */
             template_key: string;
             /** Template Version */
@@ -7515,37 +7738,37 @@ export interface components {
              * Metrics
              * @default null
              */
-            metrics: components["schemas"]["Metric"][];
+            metrics?: components["schemas"]["Metric"][];
             /**
              * Experiment Id
              * @default null
              */
-            experiment_id: string | null;
+            experiment_id?: string | null;
             /**
              * Run Id
              * @default null
              */
-            run_id: string | null;
+            run_id?: string | null;
             /**
              * Evidence Id
              * @default null
              */
-            evidence_id: string | null;
+            evidence_id?: string | null;
             /**
              * Agent Id
              * @default null
              */
-            agent_id: string | null;
+            agent_id?: string | null;
             /**
              * Principal Id
              * @default null
              */
-            principal_id: string | null;
+            principal_id?: string | null;
             /**
              * Rationale
              * @default null
              */
-            rationale: string | null;
+            rationale?: string | null;
             /** Metadata */
             metadata?: {
                 [key: string]: components["schemas"]["JsonValue"];
@@ -7555,7 +7778,7 @@ export interface components {
              * @description Refuse without evidence_id, unless metadata.justification says why there is none.
              * @default false
              */
-            requires_evidence: boolean;
+            requires_evidence?: boolean;
         };
         /**
          * RegisterAction
@@ -7569,72 +7792,72 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Action Type
              * @default null
              */
-            action_type: string | null;
+            action_type?: string | null;
             /**
              * Side Effect
              * @default null
              */
-            side_effect: ("read_internal" | "write_internal" | "external_read" | "external_write" | "admin") | null;
+            side_effect?: ("read_internal" | "write_internal" | "external_read" | "external_write" | "admin") | null;
             /**
              * Reversible
              * @default null
              */
-            reversible: boolean | null;
+            reversible?: boolean | null;
             /**
              * Zone Required
              * @default null
              */
-            zone_required: ("sandbox" | "supervised" | "high_stakes") | null;
+            zone_required?: ("sandbox" | "supervised" | "high_stakes") | null;
             /**
              * Requires Pre Approval
              * @default null
              */
-            requires_pre_approval: boolean | null;
+            requires_pre_approval?: boolean | null;
             /**
              * Post Review Required
              * @default null
              */
-            post_review_required: boolean | null;
+            post_review_required?: boolean | null;
             /**
              * Undo Action
              * @default null
              */
-            undo_action: string | null;
+            undo_action?: string | null;
             /**
              * Undo Window S
              * @default null
              */
-            undo_window_s: number | null;
+            undo_window_s?: number | null;
             /**
              * Idempotency Key
              * @default null
              */
-            idempotency_key: string | null;
+            idempotency_key?: string | null;
             /**
              * Metadata
              * @default null
              */
-            metadata: {
+            metadata?: {
                 [key: string]: unknown;
             } | null;
         };
@@ -7647,27 +7870,27 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Display Name
              * @default null
              */
-            display_name: string | null;
+            display_name?: string | null;
         };
         /**
          * RegisterEngine
@@ -7680,46 +7903,46 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Engine Name
              * @default null
              */
-            engine_name: string | null;
+            engine_name?: string | null;
             /**
              * Metadata
              * @default null
              */
-            metadata: {
+            metadata?: {
                 [key: string]: unknown;
             } | null;
             /** @default null */
-            scopes: components["schemas"]["Scopes"] | null;
+            scopes?: components["schemas"]["Scopes"] | null;
             /**
              * Valid Until
              * @default null
              */
-            valid_until: string | null;
+            valid_until?: string | null;
             /**
              * Token Label
              * @default null
              */
-            token_label: string | null;
+            token_label?: string | null;
         };
         /**
          * Release
@@ -7730,37 +7953,37 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Engine Id
              * @default null
              */
-            engine_id: string | null;
+            engine_id?: string | null;
             /**
              * Engine Token
              * @default null
              */
-            engine_token: string | null;
+            engine_token?: string | null;
             /**
              * Claim Token
              * @default null
              */
-            claim_token: string | null;
+            claim_token?: string | null;
         };
         /**
          * ReleaseAnswer
@@ -7784,29 +8007,29 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /** Rule Id */
             rule_id: string;
             /**
              * Reason
              * @default null
              */
-            reason: string | null;
+            reason?: string | null;
         };
         /**
          * RequestAccess
@@ -7818,62 +8041,62 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Action
              * @default null
              */
-            action: string | null;
+            action?: string | null;
             /**
              * Resource Type
              * @default null
              */
-            resource_type: string | null;
+            resource_type?: string | null;
             /**
              * Resource Id
              * @default null
              */
-            resource_id: string | null;
+            resource_id?: string | null;
             /**
              * Room Id
              * @default null
              */
-            room_id: string | null;
+            room_id?: string | null;
             /**
              * Run Id
              * @default null
              */
-            run_id: string | null;
+            run_id?: string | null;
             /**
              * Step Id
              * @default null
              */
-            step_id: string | null;
+            step_id?: string | null;
             /**
              * Purpose Tags
              * @default null
              */
-            purpose_tags: string[] | null;
+            purpose_tags?: string[] | null;
             /**
              * Justification
              * @default null
              */
-            justification: string | null;
+            justification?: string | null;
             /** Context */
             context?: {
                 [key: string]: unknown;
@@ -7882,17 +8105,17 @@ export interface components {
              * Principal Id
              * @default null
              */
-            principal_id: string | null;
+            principal_id?: string | null;
             /**
              * Capability Token Id
              * @default null
              */
-            capability_token_id: string | null;
+            capability_token_id?: string | null;
             /**
              * Zone
              * @default null
              */
-            zone: ("sandbox" | "supervised" | "high_stakes") | null;
+            zone?: ("sandbox" | "supervised" | "high_stakes") | null;
         };
         /**
          * RequestEgress
@@ -7907,37 +8130,37 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Target Url
              * @default null
              */
-            target_url: string | null;
+            target_url?: string | null;
             /**
              * Action
              * @default external.write
              */
-            action: string;
+            action?: string;
             /**
              * Method
              * @default null
              */
-            method: ("GET" | "HEAD" | "OPTIONS" | "POST" | "PUT" | "PATCH" | "DELETE") | null;
+            method?: ("GET" | "HEAD" | "OPTIONS" | "POST" | "PUT" | "PATCH" | "DELETE") | null;
             /** Headers */
             headers?: {
                 [key: string]: string;
@@ -7946,39 +8169,39 @@ export interface components {
              * Body
              * @default null
              */
-            body: string | null;
+            body?: string | null;
             /**
              * Body Base64
              * @default null
              */
-            body_base64: string | null;
+            body_base64?: string | null;
             /**
              * @default {
              *       "timeout_s": 30,
              *       "max_response_bytes": 8388608
              *     }
              */
-            limits: components["schemas"]["Limits"];
+            limits?: components["schemas"]["Limits"];
             /**
              * Wait S
              * @default 0
              */
-            wait_s: number;
+            wait_s?: number;
             /**
              * Room Id
              * @default null
              */
-            room_id: string | null;
+            room_id?: string | null;
             /**
              * Run Id
              * @default null
              */
-            run_id: string | null;
+            run_id?: string | null;
             /**
              * Step Id
              * @default null
              */
-            step_id: string | null;
+            step_id?: string | null;
             /** Context */
             context?: {
                 [key: string]: unknown;
@@ -7987,17 +8210,17 @@ export interface components {
              * Principal Id
              * @default null
              */
-            principal_id: string | null;
+            principal_id?: string | null;
             /**
              * Capability Token Id
              * @default null
              */
-            capability_token_id: string | null;
+            capability_token_id?: string | null;
             /**
              * Zone
              * @default null
              */
-            zone: ("sandbox" | "supervised" | "high_stakes") | null;
+            zone?: ("sandbox" | "supervised" | "high_stakes") | null;
         };
         /**
          * Resource
@@ -8023,27 +8246,27 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Reason
              * @default null
              */
-            reason: string | null;
+            reason?: string | null;
         };
         /**
          * RevokeCapability
@@ -8054,32 +8277,32 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Token Id
              * @default null
              */
-            token_id: string | null;
+            token_id?: string | null;
             /**
              * Reason
              * @default null
              */
-            reason: string | null;
+            reason?: string | null;
         };
         /**
          * RevokeGrant
@@ -8090,27 +8313,27 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Reason
              * @default null
              */
-            reason: string | null;
+            reason?: string | null;
         };
         /**
          * RevokeToken
@@ -8121,27 +8344,27 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Reason
              * @default null
              */
-            reason: string | null;
+            reason?: string | null;
         };
         /**
          * Sample
@@ -8193,64 +8416,64 @@ export interface components {
              * Workspace Id
              * @default null
              */
-            workspace_id: string | null;
+            workspace_id?: string | null;
             /**
              * Room Id
              * @default null
              */
-            room_id: string | null;
+            room_id?: string | null;
             /**
              * Thread Id
              * @default null
              */
-            thread_id: string | null;
+            thread_id?: string | null;
             /**
              * Run Id
              * @default null
              */
-            run_id: string | null;
+            run_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Template Ref
              * @default null
              */
-            template_ref: string | null;
+            template_ref?: string | null;
             /**
              * Action
              * @default null
              */
-            action: string | null;
+            action?: string | null;
             /**
              * Resource Glob
              * @default null
              */
-            resource_glob: string | null;
+            resource_glob?: string | null;
             /**
              * Arg Constraints
              * @default null
              */
-            arg_constraints: {
+            arg_constraints?: {
                 [key: string]: components["schemas"]["JsonValue"];
             } | null;
             /**
              * Max Uses
              * @default null
              */
-            max_uses: number | null;
+            max_uses?: number | null;
             /**
              * Max Total Amount
              * @default null
              */
-            max_total_amount: string | number | null;
+            max_total_amount?: string | number | null;
             /**
              * Amount Pointer
              * @default null
              */
-            amount_pointer: string | null;
+            amount_pointer?: string | null;
         };
         /**
          * ScopePreview
@@ -8311,34 +8534,34 @@ export interface components {
              * Rooms
              * @default null
              */
-            rooms: string[] | null;
+            rooms?: string[] | null;
             /**
              * Action Types
              * @default null
              */
-            action_types: string[] | null;
+            action_types?: string[] | null;
             /**
              * Tools
              * @default null
              */
-            tools: string[] | null;
+            tools?: string[] | null;
             /**
              * Egress Domains
              * @default null
              */
-            egress_domains: string[] | null;
+            egress_domains?: string[] | null;
             /** @default null */
-            data_access: components["schemas"]["DataAccess"] | null;
+            data_access?: components["schemas"]["DataAccess"] | null;
             /**
              * Zone Max
              * @default null
              */
-            zone_max: ("sandbox" | "supervised" | "high_stakes") | null;
+            zone_max?: ("sandbox" | "supervised" | "high_stakes") | null;
             /**
              * Max Uses
              * @default null
              */
-            max_uses: number | null;
+            max_uses?: number | null;
         };
         /**
          * SeeApproval
@@ -8349,22 +8572,22 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
         };
         /**
          * SetEgressRule
@@ -8375,22 +8598,22 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /** Host */
             host: string;
             /**
@@ -8398,75 +8621,75 @@ export interface components {
              * @default allow
              * @enum {string}
              */
-            effect: "allow" | "deny" | "require_approval";
+            effect?: "allow" | "deny" | "require_approval";
             /**
              * Methods
              * @default null
              */
-            methods: string[] | null;
+            methods?: string[] | null;
             /**
              * Path
              * @default null
              */
-            path: string | null;
+            path?: string | null;
             /**
              * Port
              * @default null
              */
-            port: number | null;
+            port?: number | null;
             /**
              * Principal
              * @default null
              */
-            principal: string | null;
+            principal?: string | null;
             /**
              * Room Id
              * @default null
              */
-            room_id: string | null;
+            room_id?: string | null;
             /**
              * Zones
              * @default null
              */
-            zones: ("sandbox" | "supervised" | "high_stakes")[] | null;
+            zones?: ("sandbox" | "supervised" | "high_stakes")[] | null;
             /**
              * Mode
              * @default enforce
              * @enum {string}
              */
-            mode: "enforce" | "shadow";
+            mode?: "enforce" | "shadow";
             /**
              * Private
              * @default false
              */
-            private: boolean;
+            private?: boolean;
             /**
              * Networks
              * @default null
              */
-            networks: string[] | null;
+            networks?: string[] | null;
             /** @default null */
-            rate: components["schemas"]["Rate"] | null;
+            rate?: components["schemas"]["Rate"] | null;
             /**
              * Request Bytes
              * @default null
              */
-            request_bytes: number | null;
+            request_bytes?: number | null;
             /**
              * Response Bytes
              * @default null
              */
-            response_bytes: number | null;
+            response_bytes?: number | null;
             /**
              * Expires At
              * @default null
              */
-            expires_at: string | null;
+            expires_at?: string | null;
             /**
              * Note
              * @default null
              */
-            note: string | null;
+            note?: string | null;
         };
         /**
          * SetKillSwitch
@@ -8478,43 +8701,43 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Action
              * @default null
              */
-            action: ("engage" | "release") | null;
+            action?: ("engage" | "release") | null;
             /**
              * Scope
              * @default external_write
              * @enum {string}
              */
-            scope: "workspace" | "external_write" | "room" | "agent" | "tool" | "egress_host";
+            scope?: "workspace" | "external_write" | "room" | "agent" | "tool" | "egress_host";
             /**
              * Target
              * @default null
              */
-            target: string | null;
+            target?: string | null;
             /**
              * Reason
              * @default null
              */
-            reason: string | null;
+            reason?: string | null;
         };
         /**
          * Simulate
@@ -8532,17 +8755,17 @@ export interface components {
              * From
              * @default null
              */
-            from: string | null;
+            from?: string | null;
             /**
              * To
              * @default null
              */
-            to: string | null;
+            to?: string | null;
             /**
              * Limit
              * @default 1000
              */
-            limit: number;
+            limit?: number;
         };
         /**
          * SimulateAnswer
@@ -8593,22 +8816,22 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
         };
         /**
          * Subject
@@ -8633,12 +8856,12 @@ export interface components {
              * Principal Id
              * @default null
              */
-            principal_id: string | null;
+            principal_id?: string | null;
             /**
              * Capability Token Id
              * @default null
              */
-            capability_token_id: string | null;
+            capability_token_id?: string | null;
         } & {
             [key: string]: unknown;
         };
@@ -8651,37 +8874,37 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Claim Token
              * @default null
              */
-            claim_token: string | null;
+            claim_token?: string | null;
             /**
              * Force
              * @default false
              */
-            force: boolean;
+            force?: boolean;
             /**
              * Output
              * @default null
              */
-            output: {
+            output?: {
                 [key: string]: unknown;
             } | null;
         };
@@ -8706,22 +8929,22 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
         };
         /**
          * UpdateExperiment
@@ -8732,61 +8955,61 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Title
              * @default null
              */
-            title: string | null;
+            title?: string | null;
             /**
              * Hypothesis
              * @default null
              */
-            hypothesis: string | null;
+            hypothesis?: string | null;
             /**
              * Budget Cap Units
              * @default null
              */
-            budget_cap_units: number | null;
+            budget_cap_units?: number | null;
             /**
              * Risk Tier
              * @default null
              */
-            risk_tier: ("low" | "medium" | "high") | null;
+            risk_tier?: ("low" | "medium" | "high") | null;
             /**
              * Success Criteria
              * @default null
              */
-            success_criteria: {
+            success_criteria?: {
                 [key: string]: components["schemas"]["JsonValue"];
             } | null;
             /**
              * Stop Conditions
              * @default null
              */
-            stop_conditions: {
+            stop_conditions?: {
                 [key: string]: components["schemas"]["JsonValue"];
             } | null;
             /**
              * Metadata
              * @default null
              */
-            metadata: {
+            metadata?: {
                 [key: string]: components["schemas"]["JsonValue"];
             } | null;
         };
@@ -8799,27 +9022,27 @@ export interface components {
              * Actor Type
              * @default null
              */
-            actor_type: ("user" | "service" | "agent") | null;
+            actor_type?: ("user" | "service" | "agent") | null;
             /**
              * Actor Id
              * @default null
              */
-            actor_id: string | null;
+            actor_id?: string | null;
             /**
              * Correlation Id
              * @default null
              */
-            correlation_id: string | null;
+            correlation_id?: string | null;
             /**
              * Expected Version
              * @default null
              */
-            expected_version: number | null;
+            expected_version?: number | null;
             /**
              * Summary
              * @default null
              */
-            summary: string | null;
+            summary?: string | null;
             /** Analysis */
             analysis?: {
                 [key: string]: components["schemas"]["JsonValue"];
@@ -8857,6 +9080,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RoomPage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -8908,6 +9140,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_room_v1_rooms__room_id__get: {
@@ -8928,6 +9169,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RoomAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -8957,6 +9207,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ThreadPage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -9010,6 +9269,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_thread_v1_threads__thread_id__get: {
@@ -9030,6 +9298,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ThreadAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -9061,6 +9338,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["MessagePage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -9114,6 +9400,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_message_v1_messages__message_id__get: {
@@ -9134,6 +9429,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["MessageAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -9171,6 +9475,15 @@ export interface operations {
                     "application/json": components["schemas"]["DocumentPage"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     list_runs_v1_runs_get: {
@@ -9199,6 +9512,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RunPage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -9250,6 +9572,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_run_v1_runs__run_id__get: {
@@ -9270,6 +9601,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RunAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -9301,6 +9641,15 @@ export interface operations {
                     "application/json": components["schemas"]["AttemptPage"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     list_steps_v1_runs__run_id__steps_get: {
@@ -9328,6 +9677,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["StepPage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -9381,6 +9739,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     list_tool_calls_v1_toolcalls_get: {
@@ -9410,6 +9777,15 @@ export interface operations {
                     "application/json": components["schemas"]["ToolCallPage"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_tool_call_v1_toolcalls__tool_call_id__get: {
@@ -9430,6 +9806,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ToolCallAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -9462,6 +9847,15 @@ export interface operations {
                     "application/json": components["schemas"]["ArtifactPage"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_artifact_v1_artifacts__artifact_id__get: {
@@ -9484,6 +9878,15 @@ export interface operations {
                     "application/json": components["schemas"]["ArtifactAnswer"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_artifact_content_v1_artifacts__artifact_id__content_get: {
@@ -9504,6 +9907,15 @@ export interface operations {
                 };
                 content: {
                     "application/octet-stream": string;
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -9533,6 +9945,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["IncidentPage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -9584,6 +10005,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_incident_v1_incidents__incident_id__get: {
@@ -9606,6 +10036,15 @@ export interface operations {
                     "application/json": components["schemas"]["IncidentAnswer"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_evidence_v1_runs__run_id__evidence_get: {
@@ -9626,6 +10065,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EvidenceAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -9655,6 +10103,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExperimentPage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -9706,6 +10163,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_experiment_v1_experiments__experiment_id__get: {
@@ -9726,6 +10192,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExperimentAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -9756,6 +10231,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ScorecardPage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -9807,6 +10291,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_scorecard_v1_scorecards__scorecard_id__get: {
@@ -9827,6 +10320,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ScorecardAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -9858,6 +10360,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LessonPage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -9909,6 +10420,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_projection_v1_pipeline_projection_get: {
@@ -9942,6 +10462,15 @@ export interface operations {
                     "application/json": components["schemas"]["Flat"] | components["schemas"]["Envelope"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     list_events_v1_events_get: {
@@ -9956,6 +10485,8 @@ export interface operations {
                 stream_id?: string;
                 /** @description Exclusive: events of the stream or room, of which one must be given, after this stream_seq. */
                 from_seq?: number;
+                /** @description Exclusive: events of the stream or room, of which one must be given, before this stream_seq. */
+                before_seq?: number;
                 room_id?: string;
                 thread_id?: string;
                 run_id?: string;
@@ -9990,6 +10521,15 @@ export interface operations {
                     "application/json": components["schemas"]["EventPage"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_event_v1_events__event_id__get: {
@@ -10010,6 +10550,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EventAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10039,6 +10588,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Verification"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10073,6 +10631,15 @@ export interface operations {
                     "application/json": components["schemas"]["RedactionPage"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_principal_v1_principals__principal_id__get: {
@@ -10093,6 +10660,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PrincipalAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10122,6 +10698,15 @@ export interface operations {
                     "application/json": components["schemas"]["EnginePage"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_engine_v1_engines__engine_id__get: {
@@ -10142,6 +10727,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EngineAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10173,6 +10767,15 @@ export interface operations {
                     "application/json": components["schemas"]["EngineTokenPage"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     list_capabilities_v1_capabilities_get: {
@@ -10200,6 +10803,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CapabilityPage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10231,6 +10843,15 @@ export interface operations {
                     "application/json": components["schemas"]["DelegationPage"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     list_agents_v1_agents_get: {
@@ -10258,6 +10879,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AgentPage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10309,6 +10939,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_agent_v1_agents__agent_id__get: {
@@ -10329,6 +10968,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AgentAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10356,6 +11004,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ActionPage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10391,6 +11048,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_kill_switch_v1_policy_kill_switch_get: {
@@ -10409,6 +11075,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["KillSwitchAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10444,6 +11119,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     drill_v1_policy_kill_switch_drill_get: {
@@ -10470,6 +11154,15 @@ export interface operations {
                     "application/json": components["schemas"]["DrillAnswer"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     stopped_runs_v1_policy_kill_switch_runs_get: {
@@ -10491,6 +11184,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["StoppedRunsAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10522,6 +11224,15 @@ export interface operations {
                     "application/json": components["schemas"]["ConstraintPage"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_constraint_v1_constraints__constraint_id__get: {
@@ -10542,6 +11253,149 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ConstraintAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_egress_requests_v1_egress_requests_get: {
+        parameters: {
+            query?: {
+                room_id?: string;
+                run_id?: string;
+                status?: ("requested" | "blocked" | "allowed" | "sent" | "succeeded" | "failed" | "outcome_unknown") | "";
+                /** @description Rows of a page. */
+                limit?: number;
+                /** @description next_cursor of the page before. */
+                cursor?: string;
+                /** @description Wait until the read model covers this place, at most 2 s (then 503): room/<id>@<stream_seq>. */
+                min_position?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EgressRequestPage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    request_egress: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RequestEgress"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EgressAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_egress_request_v1_egress_requests__egress_request_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                egress_request_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EgressRequestAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_egress_content_v1_egress_requests__egress_request_id__content_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                egress_request_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The bytes of the answer's body. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10572,6 +11426,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EgressRulePage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10607,6 +11470,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_rule_v1_egress_rules__rule_id__get: {
@@ -10627,6 +11499,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EgressRuleAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10655,6 +11536,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EgressProposalPage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10706,6 +11596,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     list_labels_v1_resources_labels_get: {
@@ -10733,6 +11632,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ResourceLabelPage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10768,6 +11676,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     list_approvals_v1_approvals_get: {
@@ -10795,6 +11712,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ApprovalPage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10846,6 +11772,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_approval_v1_approvals__approval_id__get: {
@@ -10871,6 +11806,15 @@ export interface operations {
                     "application/json": components["schemas"]["ApprovalAnswer"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     similar_approvals_v1_approvals__approval_id__similar_get: {
@@ -10893,6 +11837,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SimilarAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10924,6 +11877,15 @@ export interface operations {
                     "application/json": components["schemas"]["GrantPage"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     healthz_healthz_get: {
@@ -10942,6 +11904,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HealthReport"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -10964,6 +11935,15 @@ export interface operations {
                     "application/json": components["schemas"]["HealthReport"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     health_health_get: {
@@ -10984,6 +11964,15 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     prometheus_metrics_get: {
@@ -11002,6 +11991,15 @@ export interface operations {
                 };
                 content: {
                     "text/plain": string;
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -11039,6 +12037,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     complete_run: {
@@ -11072,6 +12079,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -11109,6 +12125,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     cancel_run: {
@@ -11142,6 +12167,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -11179,6 +12213,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     fail_step: {
@@ -11212,6 +12255,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -11261,6 +12313,15 @@ export interface operations {
                         approval_id?: string | null;
                         /** @enum {unknown} */
                         zone?: "sandbox" | "supervised" | "high_stakes";
+                        risk?: number | null;
+                        risk_factors?: {
+                            [key: string]: number;
+                        };
+                        /** @description When the approval or the capability that it rests on ends. */
+                        valid_until?: string | null;
+                        context_digest?: string | null;
+                        /** @enum {unknown} */
+                        enforcement_grade?: "structural" | "network" | "host_enforced" | "observe_only";
                         /** Format: uuid */
                         event_id?: string;
                         /** @enum {unknown} */
@@ -11285,6 +12346,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -11322,6 +12392,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     fail_tool: {
@@ -11355,6 +12434,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -11408,6 +12496,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     acknowledge_incident: {
@@ -11441,6 +12538,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -11478,6 +12584,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     learning_incident: {
@@ -11513,6 +12628,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     close_incident: {
@@ -11546,6 +12670,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -11599,6 +12732,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     update_experiment: {
@@ -11632,6 +12774,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -11669,6 +12820,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     ensure_principal: {
@@ -11700,6 +12860,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -11749,6 +12918,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -11802,6 +12980,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     revoke_token_engine: {
@@ -11836,6 +13023,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -11873,6 +13069,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     revoke_capability: {
@@ -11904,6 +13109,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -11940,6 +13154,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     unquarantine_agent: {
@@ -11972,6 +13195,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -12023,6 +13255,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     record_drill_action: {
@@ -12054,6 +13295,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -12091,6 +13341,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     retire_constraint: {
@@ -12124,6 +13383,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -12161,6 +13429,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     see_approval: {
@@ -12194,6 +13471,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -12231,6 +13517,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     consume_approval: {
@@ -12266,6 +13561,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     revoke_grant: {
@@ -12299,6 +13603,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -12346,6 +13659,15 @@ export interface operations {
                         approval_id?: string | null;
                         /** @enum {unknown} */
                         zone?: "sandbox" | "supervised" | "high_stakes";
+                        risk?: number | null;
+                        risk_factors?: {
+                            [key: string]: number;
+                        };
+                        /** @description When the approval or the capability that it rests on ends. */
+                        valid_until?: string | null;
+                        context_digest?: string | null;
+                        /** @enum {unknown} */
+                        enforcement_grade?: "structural" | "network" | "host_enforced" | "observe_only";
                         /** Format: uuid */
                         event_id?: string;
                         /** @enum {unknown} */
@@ -12353,6 +13675,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -12400,6 +13731,15 @@ export interface operations {
                         approval_id?: string | null;
                         /** @enum {unknown} */
                         zone?: "sandbox" | "supervised" | "high_stakes";
+                        risk?: number | null;
+                        risk_factors?: {
+                            [key: string]: number;
+                        };
+                        /** @description When the approval or the capability that it rests on ends. */
+                        valid_until?: string | null;
+                        context_digest?: string | null;
+                        /** @enum {unknown} */
+                        enforcement_grade?: "structural" | "network" | "host_enforced" | "observe_only";
                         /** Format: uuid */
                         event_id?: string;
                         /** @enum {unknown} */
@@ -12407,6 +13747,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -12440,6 +13789,15 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -12477,6 +13835,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     claim_run: {
@@ -12499,6 +13866,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ClaimAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -12527,6 +13903,15 @@ export interface operations {
                     "application/json": components["schemas"]["HeartbeatAnswer"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     release_run: {
@@ -12553,6 +13938,15 @@ export interface operations {
                     "application/json": components["schemas"]["ReleaseAnswer"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     ingest_engine_evidence: {
@@ -12577,6 +13971,15 @@ export interface operations {
                     "application/json": components["schemas"]["IngestAnswer"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     decide_batch_approval: {
@@ -12599,6 +14002,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DecideBatchAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -12627,6 +14039,15 @@ export interface operations {
                     "application/json": components["schemas"]["ScopePreviewAnswer"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     evaluate_access: {
@@ -12649,6 +14070,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EvaluateAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -12675,6 +14105,15 @@ export interface operations {
                     "application/json": components["schemas"]["EvaluateAllAnswer"];
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     simulate_policy: {
@@ -12699,28 +14138,13 @@ export interface operations {
                     "application/json": components["schemas"]["SimulateAnswer"];
                 };
             };
-        };
-    };
-    request_egress: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["RequestEgress"];
-            };
-        };
-        responses: {
-            /** @description Done. */
-            200: {
+            /** @description A problem. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["EgressAnswer"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -12760,6 +14184,15 @@ export interface operations {
                     };
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     stream_room: {
@@ -12785,6 +14218,15 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     stream_workspace: {
@@ -12806,6 +14248,15 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": string;
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

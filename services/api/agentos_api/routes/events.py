@@ -119,6 +119,7 @@ class Filters:
     stream_type: str | None
     stream_id: str | None
     from_seq: int
+    before_seq: int
     room_id: str | None
     thread_id: str | None
     run_id: str | None
@@ -182,6 +183,11 @@ FromSeq = Annotated[
     Query(description="Exclusive: events of the stream or room, of which one must be given, after this stream_seq."),
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_SEQ}),
 ]
+BeforeSeq = Annotated[
+    str | None,
+    Query(description="Exclusive: events of the stream or room, of which one must be given, before this stream_seq."),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_SEQ}),
+]
 EventTypes = Annotated[
     list[str] | None,
     Query(description="Comma separated or repeated, at most 20 together with event_type."),
@@ -218,6 +224,7 @@ def filters_of(
     stream_type: StreamType = None,
     stream_id: Id = None,
     from_seq: FromSeq = None,
+    before_seq: BeforeSeq = None,
     room_id: Id = None,
     thread_id: Id = None,
     run_id: Id = None,
@@ -234,8 +241,8 @@ def filters_of(
     """The filters of a request. An empty one, and an unknown stream type, count as absent.
 
     Raises:
-        Invalid: ``stream_type_and_stream_id_required_together``, ``invalid_from_seq``, ``invalid_event_types``,
-            ``invalid_after_recorded_at``, ``invalid_before_recorded_at``, ``invalid_order``.
+        Invalid: ``stream_type_and_stream_id_required_together``, ``invalid_from_seq``, ``invalid_before_seq``,
+            ``invalid_event_types``, ``invalid_after_recorded_at``, ``invalid_before_recorded_at``, ``invalid_order``.
     """
     if order and order not in ORDERS:
         raise Invalid("invalid_order", "order is asc (oldest first) or desc (newest first).")
@@ -249,10 +256,16 @@ def filters_of(
         raise Invalid(
             "invalid_from_seq", "from_seq is a place in one stream: give stream_type and stream_id with it, or room_id."
         )
+    if before_seq is not None and not (stream_id or room_id):
+        raise Invalid(
+            "invalid_before_seq",
+            "before_seq is a place in one stream: give stream_type and stream_id with it, or room_id.",
+        )
     return Filters(
         stream_type=known_type,
         stream_id=stream_id or None,
         from_seq=0 if from_seq is None else seq_of(from_seq, "invalid_from_seq"),
+        before_seq=MAX_SEQ if before_seq is None else seq_of(before_seq, "invalid_before_seq"),
         room_id=room_id or None,
         thread_id=thread_id or None,
         run_id=run_id or None,
@@ -282,7 +295,7 @@ def _types(one: str | None, several: list[str] | None) -> list[str] | None:
     response_model=EventPage,
     responses=problems(
         None,
-        "stream_type_and_stream_id_required_together, invalid_from_seq, invalid_event_types, "
+        "stream_type_and_stream_id_required_together, invalid_from_seq, invalid_before_seq, invalid_event_types, "
         "invalid_after_recorded_at, invalid_before_recorded_at, invalid_order, invalid_limit, invalid_cursor",
     ),
     summary="Query events",
@@ -342,7 +355,11 @@ async def find(reader: Reader, filters: Filters, place: Key, limit: int) -> Sequ
     if filters.is_one_stream:
         stream = (filters.stream_type or "room", filters.stream_id or filters.room_id)
         seq = cast("int", place[0])
-        seqs = (max(filters.from_seq, seq), MAX_SEQ) if way == "asc" else (filters.from_seq, seq)
+        seqs = (
+            (max(filters.from_seq, seq), filters.before_seq)
+            if way == "asc"
+            else (filters.from_seq, min(filters.before_seq, seq))
+        )
         if filters.after is None and filters.before is None:
             return await reader.fetch(_SQL["by_stream"][way], *passed, *stream, *seqs)
         times = (filters.after, filters.before, CLOCKS_DIFFER)

@@ -1,10 +1,19 @@
 import { createRoute, lazyRouteComponent } from "@tanstack/react-router";
 
 import { rootRoute } from "@/app/root";
+import { validateSearch } from "@/screens/timeline/search";
 
-const component = lazyRouteComponent(() => import("@/screens/timeline/TimelineScreen"));
+const timeline = createRoute({
+  getParentRoute: () => rootRoute,
+  path: "/timeline",
+  component: lazyRouteComponent(() => import("@/screens/timeline/TimelineHome")),
+});
 
-const timeline = createRoute({ getParentRoute: () => rootRoute, path: "/timeline", component });
-const room = createRoute({ getParentRoute: () => rootRoute, path: "/rooms/$roomId", component });
+export const roomRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: "/rooms/$roomId",
+  validateSearch,
+  component: lazyRouteComponent(() => import("@/screens/timeline/TimelineScreen")),
+});
 
-export const timelineRoutes = [timeline, room] as const;
+export const timelineRoutes = [timeline, roomRoute] as const;
