@@ -74,6 +74,7 @@ class EgressDesk:
             run=self._run,
             summary="Send a request to the world outside",
             example={"target_url": "https://example.org/", "method": "GET", "wait_s": 30},
+            status=201,
         )
 
     async def _run(self, asked: Asked) -> Answer:

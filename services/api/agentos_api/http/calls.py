@@ -53,6 +53,7 @@ class Call:
             credentials is let in to it.
         summary: one line for the OpenAPI document.
         example: a body.
+        status: of the answer, for the document.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Call:
     engine_in_body: bool = False
     summary: str = ""
     example: Any = None
+    status: int = 200
 
     def asked(
         self,

@@ -324,7 +324,7 @@ def _call(call: Call) -> dict[str, Any]:
             },
         },
         "responses": {
-            "200": {
+            str(call.status): {
                 "description": "Done.",
                 "content": {"application/json": {"schema": {"$ref": _REF.format(model=call.answer.__name__)}}},
             },
