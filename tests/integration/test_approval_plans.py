@@ -11,7 +11,7 @@ import pytest
 from agentos_api.approval_timers import SQL as TIMERS
 from agentos_api.reads.listing import Listing
 from agentos_api.reads.paging import EARLIEST, LATEST
-from agentos_api.routes import approvals, grants
+from agentos_api.routes import approval_review, approvals, grants
 from agentos_projector import tables
 from agentos_projector.apply import Applier
 from agentos_projector.projections import PROJECTIONS
@@ -85,3 +85,11 @@ async def test_what_is_due_is_found_by_its_time(api: "asyncpg.Connection[Any]") 
     rest = await api.fetch(TIMERS["near"], upto, soon[-1]["due_at"], soon[-1]["approval_id"], 40)
     assert len({row["approval_id"] for row in [*soon, *rest]}) == 60, "those that nobody has decided"
     assert await api.fetch(TIMERS["near"], MOMENT, *first, 500) == []
+
+
+async def test_what_was_decided_on_the_same_action_is_found_by_it(api: "asyncpg.Connection[Any]") -> None:
+    asked = "ws_1", "appr_000", "x"
+    assert await used(api, approval_review.SQL["decided"], *asked) == {"proj_approvals_of_action"}
+    assert len(await api.fetch(approval_review.SQL["decided"], *asked)) == 29
+    text = "\n".join(row[0] for row in await api.fetch(f"explain {approval_review.SQL['asked']}", "ws_1", MOMENT, "s"))
+    assert "evt_events_type" in text

@@ -40,7 +40,8 @@ insert into {table} (
 select
     e.entity_id, e.workspace_id, e.room_id, e.data ->> 'category', e.data ->> 'action', e.data ->> 'reason_code',
     e.data ->> 'pattern_hash', e.data ->> 'guidance', e.data ->> 'subject_key', e.data ->> 'principal_id',
-    e.data ->> 'agent_id', (e.data ->> 'seen_count')::int, (e.data ->> 'repeat_count')::int, 'candidate', e.recorded_at, e.recorded_at, e.entity_version, e.stream_seq, e.event_id
+    e.data ->> 'agent_id', (e.data ->> 'seen_count')::int, (e.data ->> 'repeat_count')::int, 'candidate', e.recorded_at,
+    e.recorded_at, e.entity_version, e.stream_seq, e.event_id
 from {events}
 where e.event_type = 'constraint.learned' and e.entity_version = 1
 

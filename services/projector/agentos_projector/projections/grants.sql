@@ -40,7 +40,8 @@ insert into {table} (
 )
 select
     e.entity_id, e.workspace_id, e.room_id, e.thread_id, e.run_id, e.data ->> 'action', e.data -> 'scope', 'active',
-    (e.data -> 'scope' ->> 'max_uses')::int, 0, e.data -> 'scope' ->> 'max_total_amount', (e.data ->> 'expires_at')::timestamptz, e.actor_type, e.actor_id,
+    (e.data -> 'scope' ->> 'max_uses')::int, 0, e.data -> 'scope' ->> 'max_total_amount',
+    (e.data ->> 'expires_at')::timestamptz, e.actor_type, e.actor_id,
     e.recorded_at, e.correlation_id, e.recorded_at, e.stream_seq, e.event_id
 from {events}
 where e.event_type = 'approval.decided' and e.data ->> 'decision' = 'approve' and e.data -> 'scope' ->> 'type' <> 'once'
