@@ -11,6 +11,7 @@ import pytest
 import agentos
 from agentos.models import Run
 from agentos_engine.worker.shell import isolation
+from tests.fixtures.outside import outside
 from tests.fixtures.stack import Stack, wait_until
 from tests.fixtures.stack import agentos as command
 
@@ -50,14 +51,34 @@ def test_echo_answers_what_it_is_told(stack: Stack) -> None:
 def test_handlers_that_are_off_leave_runs_queued_for_others(stack: Stack) -> None:
     with agentos.Client(stack.url) as api:
         room_id = api.rooms.create("Off").room_id
-        off = [
-            api.runs.create(room_id, handler="shell", input={"argv": ["id"]}),
-            api.runs.create(room_id, handler="http", input={"url": stack.url}),
-        ]
+        off = api.runs.create(room_id, handler="shell", input={"argv": ["id"]})
         api.runs.wait(api.runs.create(room_id, handler="echo").run_id, timeout_s=TIMEOUT_S)
-        assert {api.runs.get(one.run_id).status for one in off} == {"queued"}
-        for one in off:
-            api.runs.cancel(one.run_id)
+        assert api.runs.get(off.run_id).status == "queued"
+        api.runs.cancel(off.run_id)
+
+
+def test_http_goes_through_the_gateway(stack: Stack) -> None:
+    with outside() as world, agentos.Client(stack.url) as api:
+        listed = {"host": "127.0.0.1", "port": world.port, "private": True}
+        rule_id = api.request("POST", "/v1/egress/rules", body=listed).read(str, "rule_id")
+        room_id = api.rooms.create("Http").room_id
+        made = api.runs.create(room_id, handler="http", input={"url": world.url("/by-run")})
+        run = api.runs.wait(made.run_id, timeout_s=TIMEOUT_S)
+        assert run.output is not None
+        assert (run.status, run.output["status"], run.output["body"]) == ("succeeded", 200, "seen ")
+        seen = api.egress.get(run.output["egress_request_id"])
+        assert (seen.status, seen.policy_reason_code) == ("succeeded", "egress.rule_allows")
+        assert world.of("/by-run") == 1
+
+        asked = api.runs.create(room_id, handler="http", input={"url": world.url("/posted"), "method": "POST"})
+        pending = api.approvals.list(status="pending", room_id=room_id)
+        wait_until(lambda: bool(pending.all()), TIMEOUT_S)
+        (approval,) = pending.all()
+        assert world.of("/posted") == 0
+        api.approvals.decide(approval.approval_id, "deny")
+        denied = api.runs.wait(asked.run_id, timeout_s=TIMEOUT_S)
+        assert (denied.status, world.of("/posted")) == ("failed", 0)
+        api.request("POST", "/v1/egress/rules/remove", body={"rule_id": rule_id, "reason": "done"})
 
 
 def test_the_worker_knows_no_password(stack: Stack) -> None:

@@ -18,6 +18,7 @@ from agentos.errors import (
     Unreachable,
 )
 from agentos.guard import guarded
+from agentos.models import EgressRefused, EgressResult
 from agentos.retry import Retry
 from agentos.sync.client import Client
 from agentos.sync.context import RunContext, StepContext
@@ -36,6 +37,8 @@ __all__ = [
     "BadRequest",
     "Client",
     "Conflict",
+    "EgressRefused",
+    "EgressResult",
     "LeaseLost",
     "NotFound",
     "Retry",

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agentos.errors import AgentOSError
+
 ActorType = Literal["user", "service", "agent"]
 
 
@@ -54,6 +56,73 @@ class ToolInvoked(Written):
 
 class ArtifactCreated(Written):
     artifact_id: str
+
+
+class EgressContent(Model):
+    """The body that came back. ``type`` is text, base64, blob (a large one, kept beside) or none."""
+
+    type: str
+    text: str | None = None
+    base64: str | None = None
+    sha256: str | None = None
+    size_bytes: int | None = None
+
+
+class EgressOutcome(Model):
+    """What came of a request. ``result``: succeeded (there was an answer, whatever its ``status``), failed (nothing got
+    there), outcome_unknown (it was sent, and nobody knows whether it arrived).
+    """
+
+    result: str
+    status: int | None = None
+    headers: list[tuple[str, str]] = []
+    content: EgressContent | None = None
+    truncated: bool = False
+    error_code: str | None = None
+    detail: str | None = None
+
+
+class EgressResult(Written):
+    """What was decided on a request, and what came of it."""
+
+    egress_request_id: str
+    decision: str
+    reason_code: str
+    reason: str | None = None
+    approval_id: str | None = None
+    action_digest: str | None = None
+    outcome: EgressOutcome | None = None
+
+    def answered(self) -> EgressOutcome:
+        """The answer that came back. Raises EgressRefused: there is none."""
+        if self.outcome is None or self.outcome.result != "succeeded":
+            raise EgressRefused(self)
+        return self.outcome
+
+
+class EgressRefused(AgentOSError):
+    """A request to the world outside was not allowed, or no answer came."""
+
+    def __init__(self, found: EgressResult) -> None:
+        outcome = found.outcome
+        told = found.reason_code if outcome is None else f"{outcome.result}, {outcome.error_code}: {outcome.detail}"
+        super().__init__(f"{found.egress_request_id}: {found.decision}, {told}")
+        self.found = found
+
+
+class EgressSeen(Model):
+    """A request as it stands."""
+
+    egress_request_id: str
+    status: str
+    method: str
+    target_url: str
+    policy_decision: str | None = None
+    policy_reason_code: str | None = None
+    approval_id: str | None = None
+    attempts: int
+    outcome: EgressOutcome | None = None
+    content: EgressContent | None = None
 
 
 class IncidentOpened(Written):

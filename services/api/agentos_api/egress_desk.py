@@ -201,7 +201,7 @@ def _decided(outcome: Outcome, instance: str) -> Answer:
 
 
 def _refusal(told: Mapping[str, Any]) -> DomainError:
-    if told["status"] == 503:
+    if told["status"] >= 500:
         return TryLater(told["error"], told["detail"])
     error = DomainError(told["error"], told["detail"])
     error.status = told["status"]

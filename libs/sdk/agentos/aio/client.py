@@ -10,6 +10,7 @@ from agentos import settings
 from agentos.aio.approvals import Approvals
 from agentos.aio.connection import Connection
 from agentos.aio.conversation import Messages, Rooms, Threads
+from agentos.aio.egress import Egress
 from agentos.aio.engines import Engines
 from agentos.aio.events import Events
 from agentos.aio.incidents import Incidents
@@ -61,6 +62,7 @@ class AsyncClient:
         self.incidents = Incidents(self._connection)
         self.events = Events(self._connection)
         self.engines = Engines(self._connection)
+        self.egress = Egress(self._connection)
 
     @classmethod
     def of(cls, target: settings.Settings, *, actor: tuple[ActorType, str] | None = None) -> Self:

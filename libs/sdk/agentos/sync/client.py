@@ -13,6 +13,7 @@ from agentos.retry import Retry
 from agentos.sync.approvals import Approvals
 from agentos.sync.connection import Connection
 from agentos.sync.conversation import Messages, Rooms, Threads
+from agentos.sync.egress import Egress
 from agentos.sync.engines import Engines
 from agentos.sync.events import Events
 from agentos.sync.incidents import Incidents
@@ -61,6 +62,7 @@ class Client:
         self.incidents = Incidents(self._connection)
         self.events = Events(self._connection)
         self.engines = Engines(self._connection)
+        self.egress = Egress(self._connection)
 
     @classmethod
     def of(cls, target: settings.Settings, *, actor: tuple[ActorType, str] | None = None) -> Self:

@@ -53,8 +53,7 @@ async def _worker(settings: WorkerSettings, workspace_id: str) -> agentos.Worker
     echo.add(worker)
     if settings.worker_shell_commands:
         await shell.add(worker, settings)
-    if settings.worker_http:
-        http.add(worker)
+    http.add(worker)
     return worker
 
 

@@ -36,9 +36,6 @@ class WorkerSettings(Settings):
     worker_shell_output_kb: Annotated[
         int, Field(ge=1, le=200, description="KiB of output that one command may write, to stdout and to stderr each")
     ] = 64
-    worker_http: Annotated[
-        bool, Field(description="1: handler `http`, which sends requests straight out, past every policy")
-    ] = False
 
 
 def without_passwords() -> dict[str, str]:
