@@ -50,6 +50,22 @@ def test_engines_ask_and_only_the_user_decides(client: httpx.Client) -> None:
         assert (event["actor_type"], event["actor_id"]) == ("user", "local"), "the credential says who it is"
 
 
+def test_whoever_sees_one_room_is_told_nothing_of_the_others(client: httpx.Client) -> None:
+    room = make(client, "/v1/rooms", title="Inside")["room_id"]
+    engine = make(client, "/v1/engines/register", actor_id="inside", scopes={"rooms": [room]})
+    headers = {"x-engine-id": engine["engine_id"], "x-engine-token": engine["token"]["engine_token"]}
+    path = f"/v1/approvals/{make(client, '/v1/approvals', action='email.send', room_id=room)['approval_id']}"
+    with httpx.Client(base_url=client.base_url, headers=headers, timeout=20) as inside:
+        for answer in (
+            inside.get(f"{path}/similar"),
+            inside.post(f"{path}/scope-preview", json={"scope": {"type": "workspace"}}),
+        ):
+            assert (answer.status_code, answer.json()["error"]) == (403, "engine_room_not_allowed"), answer.text
+        seen = inside.post(f"{path}/seen", json={"actor_type": "user", "actor_id": "ceo"})
+        assert (seen.status_code, seen.json()["error"]) == (403, "approver_must_be_user")
+    assert make(client, f"{path}/seen")["ok"] is True
+
+
 def test_in_open_mode_deciding_may_take_the_local_users_token(start_api: StartApi, nats: Nats, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("correct-horse\n")

@@ -40,6 +40,8 @@ _LISTS: Final[Mapping[str, tuple[str, ...]]] = {
 _ENTITIES: Final = frozenset(
     {"approvals", "artifacts", "experiments", "incidents", "messages", "rooms", "runs", "threads", "toolcalls"}
 )
+#: What is below an approval and tells of others, wherever they are.
+_OF_WORKSPACE: Final = frozenset({"similar"})
 _UNREACHABLE: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
@@ -62,6 +64,8 @@ class ReadScope:
             await self._named(identity, _LISTS[path], query)
         elif len(parts) == 4 and parts[2] == "events":
             await self._event(identity, parts[3])
+        elif len(parts) > 4 and parts[2] == "approvals" and parts[4] in _OF_WORKSPACE:
+            identity.require_room(None)
         elif len(parts) > 3 and parts[2] in _ENTITIES:
             await self._entity(identity, parts[3], unknown_passes=True)
         else:
