@@ -5,7 +5,7 @@ and timers come early, in time or late, so decisions at the very end are common.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -40,9 +40,11 @@ OTHER = "sha256:" + "2" * 64
 HOUR = timedelta(hours=1)
 ACTORS = {
     "user": principals.actor("ws_1", "user", "ada"),
+    "other": principals.actor("ws_1", "user", "bo"),
     "agent": principals.actor("ws_1", "agent", "bot"),
     "service": principals.actor("ws_1", "service", "mailer"),
 }
+PEOPLE = frozenset({"user", "other"})
 #: Refusal of a decision, by status.
 NOT_OPEN = {
     "expired": "approval_expired",
@@ -66,10 +68,14 @@ class Model:
     left: int = 0
     uses: int = 0
     most: int | None = None
+    required: int = 1
+    voters: set[str] = field(default_factory=set)
+    #: What all of them said yes to: the end of what it allows, where one was given.
+    terms: int | None = None
 
 
 pick = st.integers(0, 30)
-actors = st.sampled_from(["user", "user", "user", "agent", "service"])
+actors = st.sampled_from(["user", "user", "user", "other", "other", "agent", "service"])
 scopes = st.sampled_from(["once", "once", "workspace", "room"])
 
 
@@ -147,12 +153,20 @@ class ApprovalMachine(RuleBasedStateMachine):
 
     # -- commands
 
-    @rule(scope=scopes, most=st.sampled_from([None, 1, 3]), interactive=st.booleans(), number=pick, old=st.booleans())
-    def create(self, scope: str, most: int | None, interactive: bool, number: int, old: bool) -> None:
+    @rule(
+        scope=scopes,
+        most=st.sampled_from([None, 1, 3]),
+        interactive=st.booleans(),
+        number=pick,
+        old=st.booleans(),
+        required=st.sampled_from([1, 1, 2]),
+    )
+    def create(self, scope: str, most: int | None, interactive: bool, number: int, old: bool, required: int) -> None:
         self.numbers += 1
         approval_id = f"appr_{self.numbers}"
         most = None if scope == "once" else most
         body: dict[str, Any] = {"action": "x", "action_digest": DIGEST, "interactive": interactive}
+        body["required_approvals"] = required
         body["scope"] = {"type": scope, **({"max_uses": most} if most else {})}
         reads: tuple[str, ...] = (ROOM.id,)
         refusal, replaced = None, None
@@ -165,7 +179,7 @@ class ApprovalMachine(RuleBasedStateMachine):
         assert got == (refusal or wanted)
         if refusal is None:
             end = self.now + (1 if interactive else 24)
-            self.models[approval_id] = Model(scope, self.now, decide_by=end, most=most)
+            self.models[approval_id] = Model(scope, self.now, decide_by=end, most=most, required=required)
             if replaced is not None:
                 replaced.status = "superseded"
 
@@ -179,12 +193,21 @@ class ApprovalMachine(RuleBasedStateMachine):
         if hours and word != "deny":
             body["wake_at" if word == "hold" else "expires_at"] = self.time(self.now + hours).isoformat()
         got = self.send(decisions.decide, DecideApproval.model_validate(body), approval_id, (approval_id,), actor)
-        refusal = "approver_must_be_user" if actor != "user" else self.refusal(model)
+        refusal = "approver_must_be_user" if actor not in PEOPLE else self.refusal(model)
+        wanted, terms = ["approval.decided"], self.now + hours if hours else None
+        if refusal is None and word == "approve" and model.required > 1:
+            refusal = self.no_vote(model, actor, terms)
+            wanted = ["approval.vote_recorded", "approval.decided"][: 1 + len(model.voters)]
         if refusal is None and word == "hold" and hours and self.now + hours > model.created + 720:
             refusal = "invalid_wake_at"
-        assert got == (refusal or ["approval.decided"])
+        assert got == (refusal or wanted)
         if refusal is not None:
             return
+        if word == "approve" and model.required > 1:
+            model.terms = terms
+            model.voters.add(actor)
+            if len(model.voters) < model.required:
+                return
         if word == "hold":
             if model.status == "pending" and model.decide_by is not None:
                 model.left = model.decide_by - self.now
@@ -195,6 +218,11 @@ class ApprovalMachine(RuleBasedStateMachine):
         model.status = "approved" if word == "approve" else "denied"
         if word == "approve":
             model.expires_at = self.now + (hours or (24 if model.scope == "once" else 720))
+
+    def no_vote(self, model: Model, actor: str, terms: int | None) -> str | None:
+        if actor in model.voters:
+            return "approval_already_voted"
+        return "approval_terms_differ" if model.voters and terms != model.terms else None
 
     @precondition(lambda self: self.models)
     @rule(number=pick, actor=actors)
@@ -235,7 +263,7 @@ class ApprovalMachine(RuleBasedStateMachine):
         got = self.send(grants.revoke, RevokeGrant(), approval_id, (approval_id,), actor)
         if model.status in ("pending", "held"):
             assert got == "grant_not_found"
-        elif actor != "user":
+        elif actor not in PEOPLE:
             assert got == "approver_must_be_user"
         elif model.status == "revoked":
             assert got == []
@@ -281,6 +309,14 @@ class ApprovalMachine(RuleBasedStateMachine):
             assert types.count("approval.consumed") <= 1
             deciders = {event.actor_type for event in self.life(approval_id) if event.event_type == "approval.decided"}
             assert deciders <= {"user"}
+
+    @invariant()
+    def nothing_is_allowed_before_enough_people_said_yes(self) -> None:
+        for approval_id, model in self.models.items():
+            life = self.life(approval_id)
+            voters = {event.actor_principal_id for event in life if event.event_type == "approval.vote_recorded"}
+            if model.required > 1 and model.status in ("approved", "consumed", "lapsed", "revoked"):
+                assert len(voters) == model.required
 
 
 TestApprovals = ApprovalMachine.TestCase
