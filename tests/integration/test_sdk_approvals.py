@@ -186,3 +186,30 @@ async def test_guarded_functions_pass_the_gate(api: agentos.AsyncClient, worker:
         worker.stop()
         async with asyncio.timeout(TIMEOUT_S):
             await serving
+
+
+async def test_a_hold_frees_the_worker_and_the_decision_brings_the_run_back(
+    api: agentos.AsyncClient, worker: agentos.Worker
+) -> None:
+    room_id = (await api.rooms.create("Ops")).room_id
+    attempts: list[int] = []
+
+    @worker.run("mail")
+    async def mail(run: agentos.AsyncRunContext) -> dict[str, str]:
+        attempts.append(run.attempt_no)
+        approval = await run.require_approval("email.send", run.input["mail"])
+        return {"approval_id": approval.approval_id}
+
+    serving = asyncio.create_task(worker.serve_async())
+    try:
+        run = await api.runs.create(room_id, handler="mail", input={"mail": {"to": "ada"}})
+        asked = await pending(api)
+        await api.approvals.decide(asked, "hold", reason="after lunch")
+        assert (await api.runs.get(run.run_id)).status == "queued"
+        await api.approvals.decide(asked, "approve")
+        done = await api.runs.wait(run.run_id, timeout_s=TIMEOUT_S)
+        assert (done.status, done.output, attempts) == ("succeeded", {"approval_id": asked}, [1, 2])
+    finally:
+        worker.stop()
+        async with asyncio.timeout(TIMEOUT_S):
+            await serving
