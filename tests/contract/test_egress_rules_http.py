@@ -147,6 +147,24 @@ def test_the_gate_knows_a_rule_from_its_answer_on(client: httpx.Client) -> None:
     assert verdict() == "external_write_requires_approval"
 
 
+def test_authzen_tells_method_and_path(client: httpx.Client) -> None:
+    post(client, RULES, host="api.example.org", path="/v1/**")
+    question = {
+        "subject": {"type": "user", "id": "ada"},
+        "action": {"name": "external.write"},
+        "resource": {"type": "host", "id": "api.example.org"},
+    }
+    for context, expected in (
+        ({"method": "get", "path": "/v1/x"}, True),
+        ({"method": "POST", "path": "/v1/x"}, False),
+        ({"method": "GET", "path": "/v2/x"}, False),
+        ({"method": 1, "path": {}, "port": "a"}, False),
+        ({}, False),
+    ):
+        answer = client.post("/access/v1/evaluation", json={**question, "context": context})
+        assert answer.json()["decision"] is expected, context
+
+
 def test_the_commands_are_there_on_nats_and_in_bulk(client: httpx.Client) -> None:
     commands = [{"type": "egress_rule.set", "body": {"host": f"h{place}.example.org"}} for place in range(3)]
     results = post(client, "/v1/commands", commands=commands)["results"]

@@ -75,8 +75,19 @@ def _about(body: EvaluateAccess) -> Mapping[str, Any]:
         return {"category": "action", "action": action, "context": context}
     context = {**context, "resource": f"{kind}/{name}"}
     if kind == "host":
-        return {"category": "egress", "action": action, "egress_host": name, "resource": name, "context": context}
+        wanted = {"category": "egress", "action": action, "egress_host": name, "resource": name, "context": context}
+        return {**wanted, **_sent(context)}
     return {"category": "action", "action": action, "resource": name, "context": context}
+
+
+def _sent(context: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What of a request to a host the caller tells; rules take what is not told for anything."""
+    method, port, path = (context.get(name) for name in ("method", "port", "path"))
+    return {
+        "egress_method": method.upper() if isinstance(method, str) else None,
+        "egress_port": port if type(port) is int and 0 < port < 65_536 else None,
+        "egress_path": path if isinstance(path, str) else None,
+    }
 
 
 #: Asked for through AuthZEN's own paths (``authzen.py``).
