@@ -356,6 +356,7 @@ EXAMPLES += (
     Example("kill_switch.change", {"action": "engage", "reason": "letters to the wrong people"}, loaded=False),
     Example("kill_switch.change", {"action": "release", "reason": "the list is right again"}, loaded=False),
     Example("capability.grant", _GRANT, loaded=Ancestry(MOMENT)),
+    Example("capability.collect", {}, on="capability", loaded=Ancestry(MOMENT)),
     Example("capability.use", {"token_id": ENTITIES["capability"], "blocks": {"c42acba869520b3c": 10}}),
     Example(
         "capability.grant",

@@ -328,3 +328,38 @@ def test_an_engine_of_some_rooms_reads_these_and_nothing_else(setting: Setting) 
     for path in (f"/v1/rooms/{setting.other}", f"/v1/events?room_id={setting.other}", "/v1/events", "/v1/engines"):
         assert refused(client.get(path, headers=headers)) == (403, "engine_room_not_allowed"), path
     assert refused(client.get("/v1/streams/workspace", headers=headers)) == (403, "engine_room_not_allowed")
+
+
+def test_a_holder_collects_the_token_of_what_was_handed_on_to_it(setting: Setting) -> None:
+    client = setting.client
+    other = post(client, "/v1/agents", display_name="Helper")
+    child = post(
+        client,
+        "/v1/capabilities/grant",
+        issued_to_principal_id=other["principal_id"],
+        granted_by_principal_id=setting.principal_id,
+        parent_token_id=setting.granted["token_id"],
+        scopes={"action_types": ["*"]},
+        actor_type="agent",
+        actor_id=setting.agent_id,
+    )
+    assert child["token"] is None, "who hands it on is not told"
+    path = f"/v1/capabilities/{child['token_id']}/token"
+    as_holder = {"actor_type": "agent", "actor_id": other["agent_id"]}
+    stranger = client.post(path, json={"actor_type": "agent", "actor_id": setting.agent_id})
+    assert refused(stranger) == (403, "capability_of_another")
+    collected = client.post(path, json=as_holder)
+    assert collected.status_code == 200, collected.text
+    token = collected.json()["token"]
+    assert setting.thread(setting.room, token).status_code == 201
+    assert client.post(path, json={}, headers=bearer(token)).status_code == 403, "a token gets nobody another one"
+    assert post(client, path)["token"] is not None, "a person may"
+    found = events(client, event_type="agent.capability.collected")
+    assert [one["actor_type"] for one in found] == ["agent", "user"]
+    assert token not in str(found)
+    assert refused(client.post("/v1/capabilities/nobody/token", json={})) == (404, "token_not_found")
+    key = {"idempotency-key": "collect-once"}
+    assert client.post(path, json=as_holder, headers=key).json()["token"] is not None
+    assert client.post(path, json=as_holder, headers=key).json()["token"] is None
+    post(client, "/v1/capabilities/revoke", token_id=setting.granted["token_id"])
+    assert refused(client.post(path, json=as_holder)) == (409, "capability_token_revoked")

@@ -24,7 +24,18 @@ app.add_typer(projections, name="projections")
 policy = typer.Typer(help="Try policies before they are in force.", no_args_is_help=True)
 app.add_typer(policy, name="policy")
 app.add_typer(egress, name="egress")
+keys = typer.Typer(help="The keys that capability tokens are signed with.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
 
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--file",
+        envvar="AGENTOS_TOKEN_KEY_FILE",
+        help="Of the keys; else that of the data directory.",
+        show_default=False,
+    ),
+]
 PoliciesArgument = Annotated[
     Path, typer.Argument(help="Directory with the policies (*.cedar).", metavar="DIRECTORY", show_default=False)
 ]
@@ -241,6 +252,29 @@ def policy_simulate(
     from agentos_cli import policies as command
 
     guarded(lambda: command.simulate(directory, data_dir, url, token_file, workspace, (from_, to), limit, json))
+
+
+@keys.command("list")
+def keys_list(file: KeyFileOption = None, data_dir: DataDirOption = None, json: JsonOption = False) -> None:
+    """Show the public halves of the keys; the first one signs, tokens of the others are still taken."""
+    from agentos_cli import keys as command
+
+    guarded(lambda: command.show(file, data_dir, json))
+
+
+@keys.command("rotate")
+def keys_rotate(
+    drop_old: Annotated[
+        bool, typer.Option("--drop-old", help="Keep no key of before: all tokens that were issued end.")
+    ] = False,
+    file: KeyFileOption = None,
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Sign with a new key from now on. What runs takes it within a second."""
+    from agentos_cli import keys as command
+
+    guarded(lambda: command.rotate(file, data_dir, drop_old, json))
 
 
 @app.command()

@@ -50,6 +50,11 @@ class DataDir:
         """The local user's token."""
         return self.root / "local-token"
 
+    @property
+    def token_key(self) -> Path:
+        """The keys that capability tokens are signed with."""
+        return self.root / "capability-key"
+
     def create(self) -> None:
         """Makes the directories, closed to other users.
 

@@ -102,7 +102,7 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
                 "AGENTOS_HOST": settings.host,
                 "AGENTOS_PORT": str(api_port),
                 "AGENTOS_LOCAL_TOKEN_FILE": str(data.local_token),
-                "AGENTOS_TOKEN_KEY_FILE": str(data.root / "capability-key"),
+                "AGENTOS_TOKEN_KEY_FILE": str(data.token_key),
                 "AGENTOS_NOTIFICATIONS_FILE": str(data.root / "notifications.toml"),
                 "AGENTOS_DISK_PATH": str(data.root),
                 "AGENTOS_BLOB_DIR": str(data.blobs),

@@ -16,7 +16,7 @@ from agentos_shared.domain.envelope import Zone
 from agentos_shared.domain.evidence import RunEvent
 from agentos_shared.domain.policy.facts import Request
 from agentos_shared.store.blobs import Blobs
-from agentos_shared.tokens.biscuits import TokenKey
+from agentos_shared.tokens.key_file import KeyRing
 
 #: (entity type, id)
 Reference: TypeAlias = tuple[str, str]
@@ -31,7 +31,7 @@ class Reader:
         blobs: contents that are kept beside the store.
         ended_runs: events of runs that have ended, by run.
         external_write_stopped: whether the environment engages that kill switch.
-        token_key: what capability tokens are signed with; None: none are issued.
+        token_key: the keys of capability tokens; None: none are issued.
         gatekeeper: the way to the gate, for what is decided on its word; None: there is none.
     """
 
@@ -39,7 +39,7 @@ class Reader:
     blobs: Blobs
     ended_runs: Together[str, list[RunEvent]]
     external_write_stopped: bool = False
-    token_key: TokenKey | None = None
+    token_key: KeyRing | None = None
     gatekeeper: Gatekeeper | None = None
 
 

@@ -12,7 +12,7 @@ import orjson
 import uvicorn
 from nats.aio.client import Client
 
-from agentos_api import nats_connection, token_key
+from agentos_api import nats_connection
 from agentos_api.append.appender import Appender
 from agentos_api.append.locator import Locator
 from agentos_api.append.store import PostgresStore, sweep_old_keys
@@ -57,6 +57,7 @@ from agentos_shared.host.settings import load, postgres_address
 from agentos_shared.store import migrate, run_events
 from agentos_shared.store.blobs import Blobs
 from agentos_shared.store.reader import Connection
+from agentos_shared.tokens.key_file import KeyRing
 
 POOL_SIZE = 8
 DRAIN_S = 3
@@ -98,7 +99,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     locator = Locator(pool)
     disk = DiskWatch(settings.disk_path, int(settings.disk_low_mb * 1024 * 1024))
     blobs = Blobs(settings.blob_dir)
-    key = None if settings.token_key_file is None else token_key.load(settings.token_key_file)
+    key = None if settings.token_key_file is None else KeyRing(settings.token_key_file)
     reader = Reader(pool, blobs, _ended_runs(pool), settings.kill_switch_external_write, key, gatekeeper)
     commands = Commands(appender, locator, COMMAND_TYPES, disk.require_space, reader, gatekeeper)
     registry = Registry(pool, nats)

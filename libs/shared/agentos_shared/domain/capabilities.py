@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from agentos_shared.domain.decider import Command, CommandBody, Meta, View, expect_version
 from agentos_shared.domain.envelope import Event, NewEvent, Stream, Zone, timestamp
-from agentos_shared.domain.errors import Forbidden, Invalid, NotFound
+from agentos_shared.domain.errors import Conflict, Forbidden, Invalid, NotFound
 
 EVERYTHING = "*"
 
@@ -67,6 +67,10 @@ class RevokeCapability(CommandBody):
 
     token_id: str | None = Field(None, max_length=64)
     reason: str | None = Field(None, max_length=4000)
+
+
+class CollectToken(CommandBody):
+    """Collects the bearer token of a capability: whom it was granted to may, and people. Each time is on record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +195,40 @@ def revoke(command: Command[RevokeCapability], view: View) -> list[NewEvent]:
                 "issued_to_principal_id": capability.principal_id,
                 "reason": body.reason,
             },
+        )
+    ]
+
+
+def collect(command: Command[CollectToken], view: View) -> list[NewEvent]:
+    """``agent.capability.collected``. ``command.loaded.ended`` says whether it, or one above it, was taken back.
+
+    Raises:
+        NotFound: ``token_not_found``. Forbidden: ``engine_action_not_allowed``, ``capability_of_another``.
+        Conflict: ``capability_token_revoked``, ``capability_token_expired``.
+    """
+    meta = command.meta
+    capability = view.get(Capability, command.entity_id)
+    if capability is None or capability.workspace_id != meta.workspace_id:
+        raise NotFound("token_not_found", "There is no such capability in this workspace.")
+    if meta.actor.type != "user" and meta.actor.principal_id != capability.principal_id:
+        raise Forbidden("capability_of_another", "Its token is for whom it was granted to, and for people.")
+    refuse_engines(meta)
+    expect_version(command, view)
+    if capability.revoked or command.loaded.ended:
+        raise Conflict("capability_token_revoked", "This capability, or one that it came from, was taken back.")
+    if capability.valid_until is not None and capability.valid_until <= view.now:
+        raise Conflict("capability_token_expired", "This capability has expired.")
+    return [
+        NewEvent(
+            event_type="agent.capability.collected",
+            stream=Stream("workspace", meta.workspace_id),
+            workspace_id=meta.workspace_id,
+            entity_type="capability",
+            entity_id=command.entity_id,
+            actor=meta.actor,
+            correlation_id=meta.correlation_id,
+            idempotency_key=meta.idempotency_key,
+            data={"token_id": command.entity_id, "issued_to_principal_id": capability.principal_id},
         )
     ]
 

@@ -13,7 +13,9 @@ from agentos_shared.domain.token_bounds import Bounds
 #: Asking does nothing yet, so that no token need name it.
 ASKING: Final = frozenset({"approval.create", "policy.evaluate"})
 #: Whoever could do these would get credentials that reach further than the token; none covers them, ``*`` neither.
-ADMINISTRATION: Final = frozenset({"engine.register", "engine.issue_token", "engine.revoke_token", "engine.deactivate"})
+ADMINISTRATION: Final = frozenset(
+    {"engine.register", "engine.issue_token", "engine.revoke_token", "engine.deactivate", "capability.collect"}
+)
 #: What a holder does about the token itself.
 _OWN: Final = frozenset({"capability.grant", "capability.revoke"})
 

@@ -104,6 +104,7 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "agent.capability.granted": "capability",
     "agent.capability.revoked": "capability",
     "agent.capability.used": "capability",
+    "agent.capability.collected": "capability",
     "agent.delegation.attempted": "delegation",
     "action.registered": "action",
     "action.undo_drill.recorded": "action",

@@ -11,6 +11,7 @@ from agentos_api.command_type import CommandType, Reader, Reference
 from agentos_shared.domain import (
     action_registry,
     agents,
+    capabilities,
     capability_uses,
     constraints,
     delegations,
@@ -20,7 +21,7 @@ from agentos_shared.domain import (
 )
 from agentos_shared.domain.action_registry import Action, RecordDrill, RegisterAction
 from agentos_shared.domain.agents import Agent
-from agentos_shared.domain.capabilities import Capability
+from agentos_shared.domain.capabilities import Capability, CollectToken
 from agentos_shared.domain.capability_uses import UseCapability
 from agentos_shared.domain.decider import Command, View
 from agentos_shared.domain.delegations import Ancestry, GrantCapability
@@ -31,7 +32,8 @@ from agentos_shared.domain.principals import Principal
 from agentos_shared.domain.token_bounds import Bounds
 from agentos_shared.host.lifecycle import CLOCK
 from agentos_shared.store.reader import Connection, read_entities
-from agentos_shared.tokens.biscuits import Granted, TokenKey
+from agentos_shared.tokens.biscuits import Granted
+from agentos_shared.tokens.key_file import KeyRing
 
 TIMEOUT_S: Final = 5.0
 S = TypeVar("S")
@@ -62,7 +64,7 @@ def _quarantine(command: Command[Any], _events: Sequence[Event], view: View) -> 
 class _Preparation(Ancestry):
     """What a grant is decided on, and what its token is signed with."""
 
-    key: TokenKey | None = None
+    key: KeyRing | None = None
 
 
 async def _ancestry(reader: Reader, _location: Location, body: GrantCapability) -> Ancestry:
@@ -86,18 +88,49 @@ def _token(command: Command[GrantCapability], _events: Sequence[Event], view: Vi
     capability = view.get(Capability, command.entity_id)
     key = command.loaded.key
     holder = None if capability is None else view.get(Principal, capability.principal_id)
-    if capability is None or holder is None or key is None:
-        return {"token": None, "public_key": None}
-    if actor.type != "user" and actor.principal_id != capability.principal_id:
-        return {"token": None, "public_key": None}
+    if capability is None or (actor.type != "user" and actor.principal_id != capability.principal_id):
+        return _NO_TOKEN
+    return _minted(key, command.entity_id, capability, holder)
+
+
+_NO_TOKEN: Final = {"token": None, "public_key": None}
+
+
+def _minted(key: KeyRing | None, token_id: str, capability: Capability, holder: Principal | None) -> Mapping[str, Any]:
+    if holder is None or key is None:
+        return _NO_TOKEN
     granted = Granted(
         capability.workspace_id,
-        command.entity_id,
+        token_id,
         Actor(holder.actor_type, holder.actor_id, capability.principal_id),
         Bounds.of(capability.scopes, capability.valid_until),
         capability.depth,
     )
     return {"token": key.mint(granted, dict(capability.scopes)), "public_key": key.public}
+
+
+@dataclass(frozen=True, slots=True)
+class _Collecting:
+    """What the token of a capability is made of, besides the capability."""
+
+    ended: bool
+    holder: Principal | None
+    key: KeyRing | None
+
+
+async def _collecting(reader: Reader, location: Location, _body: CollectToken) -> _Collecting:
+    async with reader.pool.acquire(timeout=TIMEOUT_S) as connection:
+        capability = await _state(connection, Capability, location.entity_id)
+        principal_id = None if capability is None else capability.principal_id
+        holder = await _state(connection, Principal, principal_id)
+        return _Collecting(await _ended(connection, location.entity_id), holder, reader.token_key)
+
+
+def _collected(command: Command[CollectToken], _events: Sequence[Event], view: View) -> Mapping[str, Any]:
+    """The token, told to whom the decider lets have it."""
+    capability = view.get(Capability, command.entity_id)
+    loaded: _Collecting = command.loaded
+    return _NO_TOKEN if capability is None else _minted(loaded.key, command.entity_id, capability, loaded.holder)
 
 
 def _without_token(answer: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -227,6 +260,18 @@ AGENTS: Final = (
         load=_ancestry,
         extra=_token,
         kept=_without_token,
+    ),
+    CommandType(
+        name="capability.collect",
+        path="/v1/capabilities/{capability_id}/token",
+        body=CollectToken,
+        decide=capabilities.collect,
+        parent="capability",
+        unknown="token_not_found",
+        load=_collecting,
+        extra=_collected,
+        kept=_without_token,
+        status=200,
     ),
     CommandType(
         name="capability.use",

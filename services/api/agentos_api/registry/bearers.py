@@ -9,7 +9,8 @@ from agentos_shared.domain.capability_checks import VerifiedCapability
 from agentos_shared.domain.errors import Forbidden, Unauthorized
 from agentos_shared.host import metrics
 from agentos_shared.host.lifecycle import CLOCK, Clock
-from agentos_shared.tokens.biscuits import Opened, TokenInvalid, TokenKey
+from agentos_shared.tokens.biscuits import Opened, TokenInvalid
+from agentos_shared.tokens.key_file import KeyRing
 
 SECONDS: Final = metrics.histogram("capability_token_open_seconds", "Checking the signatures of a capability token.")
 REFUSED: Final = metrics.counter("capability_tokens_refused", "Capability tokens that were refused.", ("code",))
@@ -23,11 +24,12 @@ class Bearers:
         key: None: none are issued here, and so none are taken.
     """
 
-    def __init__(self, registry: Registry, key: TokenKey | None, clock: Clock = CLOCK) -> None:
+    def __init__(self, registry: Registry, key: KeyRing | None, clock: Clock = CLOCK) -> None:
         self._registry = registry
         self._key = key
         self._clock = clock
         self._opened: OrderedDict[bytes, Opened] = OrderedDict()
+        self._turn = 0
 
     async def identify(self, workspace_id: str, text: str) -> VerifiedCapability:
         """What a token allows whoever brings it.
@@ -53,6 +55,11 @@ class Bearers:
 
     def _open(self, text: str) -> Opened:
         digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()  # tokens are not kept as such
+        if self._key is not None:
+            self._key.look_now_and_then()
+            if self._key.turn != self._turn:  # what another key signed may be good no longer
+                self._opened.clear()
+                self._turn = self._key.turn
         opened = self._opened.get(digest)
         if opened is None:
             if self._key is None:
