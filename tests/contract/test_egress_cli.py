@@ -5,6 +5,7 @@ import subprocess
 from typing import Any
 from uuid import uuid4  # noqa: TID251 - a test's own workspace
 
+import httpx
 import pytest
 
 from tests.fixtures.stack import CLI, Stack
@@ -14,7 +15,8 @@ class Shell:
     """The command on a stack, in a workspace of its own."""
 
     def __init__(self, stack: Stack) -> None:
-        self._where = ["--data-dir", str(stack.data_dir), "--workspace", f"ws_{uuid4().hex[:12]}"]
+        self.workspace_id = f"ws_{uuid4().hex[:12]}"
+        self._where = ["--data-dir", str(stack.data_dir), "--workspace", self.workspace_id]
 
     def run(self, *words: str, expected: int = 0) -> str:
         command = [*CLI, "egress", *words, *self._where]
@@ -54,6 +56,19 @@ def test_rules_are_set_listed_and_removed(shell: Shell) -> None:
     assert "is removed" in shell.run("remove", rule_id, "--reason", "not ours")
     assert rule_id not in {rule["rule_id"] for rule in shell.told("rules")}
     assert {rule["rule_id"]: rule["status"] for rule in shell.told("rules", "--all")}[rule_id] == "removed"
+
+
+def test_what_left_and_what_did_not_is_listed(shell: Shell, stack: Stack) -> None:
+    shell.run("deny", "example.org")
+    body = {"target_url": "https://example.org/x", "method": "POST", "actor_id": "ada"}
+    headers = {"x-workspace-id": shell.workspace_id}
+    answer = httpx.post(f"{stack.url}/v1/egress/requests", json=body, headers=headers, timeout=20)
+    assert answer.json()["reason_code"] == "egress.host_not_allowed"
+    (listed,) = shell.told("log")
+    assert listed["egress_request_id"] == answer.json()["egress_request_id"]
+    shown = shell.run("log")
+    assert "POST https://example.org/x" in shown
+    assert "deny" in shown
 
 
 def test_what_is_wrong_is_said(shell: Shell) -> None:

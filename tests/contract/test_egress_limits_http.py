@@ -96,6 +96,15 @@ def test_bodies_are_kept_within_their_limits(client: httpx.Client, port: int) ->
     assert refused["reason_code"] == "egress.too_large"
 
 
+def test_what_a_watched_rule_would_have_denied_is_told(client: httpx.Client, port: int) -> None:
+    post(client, RULES, host="127.0.0.1", port=port, private=True)
+    post(client, RULES, host="*", effect="deny", mode="shadow")
+    sent = send(client, port)
+    assert sent["decision"] == "allow"
+    row = client.get(f"{REQUESTS}/{sent['egress_request_id']}").json()["request"]
+    assert (row["would_deny"], row["policy_reason_code"]) == (True, "egress.rule_allows")
+
+
 def test_what_was_let_out_is_on_record_for_a_backtest_and_a_drill(client: httpx.Client, port: int) -> None:
     post(client, RULES, host="127.0.0.1", port=port, private=True)
     send(client, port, "/1")

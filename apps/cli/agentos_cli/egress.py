@@ -1,7 +1,5 @@
 """``agentos egress``: what may leave this machine, and what did."""
 
-import asyncio
-import getpass
 import json
 import re
 from collections.abc import Mapping
@@ -13,12 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-import agentos
-from agentos_cli import target
-from agentos_runtime.errors import RuntimeFailure, Unreachable, UsageError
+from agentos_cli.asking import ask
+from agentos_runtime.errors import UsageError
 
-PATIENCE_S: Final = 10.0
-FIRST_PATIENCE_S: Final = 3.0
 RULES: Final = "/v1/egress/rules"
 READS: Final = ("GET", "HEAD", "OPTIONS")
 #: Data directory, URL, token file, workspace.
@@ -54,7 +49,7 @@ def set_rule(where: Where, body: dict[str, Any], as_json: bool) -> int:
         body["methods"] = sorted({*(body["methods"] or READS), "CONNECT"})
     rate = body.pop("rate", None)
     body |= {"host": host, "port": body["port"] or port, "rate": None if rate is None else _rate(rate)}
-    told = _ask(where, "POST", RULES, body={name: value for name, value in body.items() if value is not None})
+    told = ask(where, "POST", RULES, body={name: value for name, value in body.items() if value is not None})
     if as_json:
         _print_json(told)
     else:
@@ -66,7 +61,7 @@ def set_rule(where: Where, body: dict[str, Any], as_json: bool) -> int:
 def remove(where: Where, rule_id: str, reason: str | None, as_json: bool) -> int:
     """Remove a rule; 0."""
     body = {"rule_id": rule_id} | ({} if reason is None else {"reason": reason})
-    told = _ask(where, "POST", f"{RULES}/remove", body=body)
+    told = ask(where, "POST", f"{RULES}/remove", body=body)
     if as_json:
         _print_json(told)
     else:
@@ -77,7 +72,7 @@ def remove(where: Where, rule_id: str, reason: str | None, as_json: bool) -> int
 def log(where: Where, room: str | None, limit: int, as_json: bool) -> int:
     """List requests, the newest first; 0."""
     query = {"limit": str(limit)} | ({} if room is None else {"room_id": room})
-    found = _ask(where, "GET", "/v1/egress/requests", query=query)["requests"]
+    found = ask(where, "GET", "/v1/egress/requests", query=query)["requests"]
     if as_json:
         _print_json(found)
         return 0
@@ -87,7 +82,9 @@ def log(where: Where, room: str | None, limit: int, as_json: bool) -> int:
     for one in found:
         decision = one["policy_decision"] or ""
         words = Text(decision.replace("_", " "), style=_COLOURS.get(decision, ""))
-        words.append("\n" + " ".join(filter(None, (one["policy_reason_code"], one.get("status")))), style="dim")
+        watched = "would be denied" if one["would_deny"] else None
+        told = (one["policy_reason_code"], one["status"], watched)
+        words.append("\n" + ", ".join(filter(None, told)), style="dim")
         asked = f"{one['method']} {one['target_url']}\n"
         who = f"{one['requested_by_type']} {one['requested_by_id']}, {one['egress_request_id']}"
         table.add_row(Text(one["created_at"]), Text.assemble(asked, (who, "dim")), words)
@@ -95,54 +92,16 @@ def log(where: Where, room: str | None, limit: int, as_json: bool) -> int:
     return 0
 
 
-def _ask(
-    where: Where,
-    method: str,
-    path: str,
-    *,
-    body: Mapping[str, Any] | None = None,
-    query: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    api = target.find(*where)
-    return asyncio.run(_answered(api, method, path, body, query))
-
-
-async def _answered(
-    api: target.Target, method: str, path: str, body: Mapping[str, Any] | None, query: Mapping[str, str] | None
-) -> dict[str, Any]:
-    await target.require_answer(api, FIRST_PATIENCE_S)
-    try:
-        async with agentos.AsyncClient(
-            api.url,
-            workspace_id=api.workspace_id,
-            token=api.token,
-            actor=("user", _user()),  # rules are set by people
-            retry=agentos.Retry(PATIENCE_S),
-        ) as client:
-            return dict((await client.request(method, path, body=body, query=query)).members())
-    except (agentos.Unreachable, agentos.Unavailable) as error:
-        raise Unreachable(f"{api.url}: {error}. Try again in a moment; `agentos status` tells more.") from error
-    except agentos.APIError as error:
-        raise RuntimeFailure(f"Refused: {error} {error.next_step}") from error
-
-
 def _all(where: Where, path: str, query: Mapping[str, str | None], name: str) -> list[dict[str, Any]]:
     """All pages of a list."""
     found: list[dict[str, Any]] = []
     wanted = {key: value for key, value in query.items() if value is not None}
     while True:
-        page = _ask(where, "GET", path, query=wanted)
+        page = ask(where, "GET", path, query=wanted)
         found += page[name]
         if page["next_cursor"] is None:
             return found
         wanted["cursor"] = page["next_cursor"]
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name
-        return "cli"
 
 
 def _split(text: str) -> tuple[str, int | None]:

@@ -353,6 +353,7 @@ def _allowed(request_id: str, state: EgressRequest, gated: Gated, meta: Meta) ->
     told = {
         "decision": "allow",
         "reason_code": decision.reason_code,
+        "would_deny": decision.would_deny,
         "approval_id": decision.approval_id,
         "action_digest": state.wish.digest,
         "enforcement_mode": gated.mode,
@@ -368,6 +369,7 @@ def _blocked(request_id: str, state: EgressRequest, gated: Gated, meta: Meta, ap
         "reason_code": decision.reason_code,
         "reason": decision.reason,
         "blocked": gated.blocked,
+        "would_deny": decision.would_deny,
         "enforcement_mode": gated.mode,
         "approval_id": approval_id,
         "action_digest": state.wish.digest,

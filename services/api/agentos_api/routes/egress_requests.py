@@ -47,6 +47,7 @@ class EgressRequest(BaseModel):
     policy_reason: str | None = Field(examples=[None])
     enforcement_mode: str | None = Field(examples=["enforce"])
     blocked: bool | None = Field(examples=[False])
+    would_deny: bool = Field(description="Whether a rule that is only watched would have denied it.", examples=[False])
     approval_id: str | None = Field(examples=[None])
     attempts: int = Field(description="How often it was sent.", examples=[1])
     outcome: dict[str, Any] | None = Field(

@@ -20,6 +20,7 @@ create table {table} (
     policy_reason             text,
     enforcement_mode          text,
     blocked                   boolean,
+    would_deny                boolean     not null,
     approval_id               text,
     attempts                  int         not null,
     outcome                   jsonb       not null, -- without the content of the answer
@@ -44,14 +45,13 @@ create index {table}_of_status on {table} (workspace_id, status, created_at desc
 -- name: requested
 insert into {table} (
     egress_request_id, workspace_id, room_id, run_id, step_id, requested_by_type, requested_by_id,
-    requested_by_principal_id, zone, action, method, target_url, target_domain, action_digest, status, attempts, outcome,
-    content,
-    correlation_id, created_at, updated_at, entity_version, stream_seq, last_event_id
+    requested_by_principal_id, zone, action, method, target_url, target_domain, action_digest, status, would_deny,
+    attempts, outcome, content, correlation_id, created_at, updated_at, entity_version, stream_seq, last_event_id
 )
 select
     e.entity_id, e.workspace_id, e.room_id, e.run_id, e.step_id, e.actor_type, e.actor_id, e.actor_principal_id, e.zone,
     e.data ->> 'action', e.data ->> 'method', e.data ->> 'target_url', e.data ->> 'target_domain',
-    e.data ->> 'action_digest', 'requested', 0, 'null', 'null', e.correlation_id, e.recorded_at, e.recorded_at,
+    e.data ->> 'action_digest', 'requested', false, 0, 'null', 'null', e.correlation_id, e.recorded_at, e.recorded_at,
     e.entity_version, e.stream_seq, e.event_id
 from {events}
 where e.event_type = 'egress.requested'
@@ -65,6 +65,7 @@ update {table} as r set
     policy_reason = case when d.entity_id is null then r.policy_reason else d.data ->> 'reason' end,
     enforcement_mode = coalesce(d.data ->> 'enforcement_mode', r.enforcement_mode),
     blocked = case when d.entity_id is null then r.blocked else coalesce((d.data ->> 'blocked')::boolean, false) end,
+    would_deny = coalesce((d.data ->> 'would_deny')::boolean, r.would_deny),
     approval_id = case when d.entity_id is null then r.approval_id else d.data ->> 'approval_id' end,
     attempts = greatest(r.attempts, c.attempts),
     outcome = coalesce(o.outcome, r.outcome),
@@ -90,7 +91,7 @@ from (
         max(e.stream_seq) as stream_seq,
         (array_agg(e.event_id order by e.stream_seq desc))[1] as last_event_id
     from {events}
-    where e.entity_type = 'egress_request' and e.event_type <> 'egress.requested'
+    where e.entity_type = 'egress_request' and e.event_type not in ('egress.requested', 'quota.exceeded')
     group by e.entity_id
 ) c
 left join (
