@@ -91,7 +91,10 @@ def test_base64_at_any_place_is_found(value: bytes, before: bytes, after: bytes)
     exact = Exact({"a": value})
     assert exact.find(base64.b64encode(before + value + after))
     assert exact.find(base64.urlsafe_b64encode(before + value + after))
-    assert exact.find(gzip.compress(before + value + after))
+    packed = gzip.compress(before + value + after)
+    assert exact.find(packed)
+    assert exact.find(base64.b64encode(packed))
+    assert exact.find(b"x" + packed.hex().encode())
 
 
 def test_known_values_are_not_shown() -> None:

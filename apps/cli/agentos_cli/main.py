@@ -7,6 +7,7 @@ import typer
 
 from agentos_cli.egress_commands import egress
 from agentos_cli.options import DataDirOption, JsonOption, TokenFileOption, UrlOption, guarded
+from agentos_cli.secrets_commands import secrets
 
 app = typer.Typer(
     name="agentos",
@@ -24,6 +25,7 @@ app.add_typer(projections, name="projections")
 policy = typer.Typer(help="Try policies before they are in force.", no_args_is_help=True)
 app.add_typer(policy, name="policy")
 app.add_typer(egress, name="egress")
+app.add_typer(secrets, name="secrets")
 keys = typer.Typer(help="The keys that capability tokens are signed with.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 

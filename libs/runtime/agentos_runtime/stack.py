@@ -154,6 +154,7 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
                 "AGENTOS_GATEWAY_HOST": LOOPBACK,
                 "AGENTOS_GATEWAY_PORT": str(gateway_port),
                 "AGENTOS_BLOB_DIR": str(data.blobs),
+                "AGENTOS_SECRETS_KEY_FILE": str(data.root / "secrets-key"),
                 "AGENTOS_HEALTH_HOST": LOOPBACK,
                 "AGENTOS_HEALTH_PORT": str(ports["gateway_health"]),
             },

@@ -45,6 +45,7 @@ from agentos_api.registry.bearers import Bearers
 from agentos_api.registry.registry import Registry
 from agentos_api.relay.relay import Relay
 from agentos_api.run_pings import RunPings
+from agentos_api.secrets_desk import SecretsDesk
 from agentos_api.service_commands import ServiceCommands
 from agentos_api.services import Services
 from agentos_api.settings import ApiSettings, session_environment
@@ -131,6 +132,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
         *AuthZen(commands).calls,
         Simulations(nats).call,
         EgressDesk(nats, pool, commands, decisions).call,
+        *SecretsDesk(nats, commands, enforced=settings.auth == "enforced").calls,
     )
     answering = (NatsCommands(nats, commands, access, calls), ServiceCommands(nats, commands, registry))
     parts = lifecycle.Parts(relay, hub, registry, decisions, desk, *answering)

@@ -30,7 +30,17 @@ ALLOWED: Final[Mapping[str, frozenset[str]]] = {
     "engine": frozenset(
         {"run.claim", "run.release", "run.expire", "run.timeout", "evidence.finalize", "incident.open"}
     ),
-    "gateway": frozenset({"egress.request", "egress.send", "egress.refuse", "egress.finish", "incident.open"}),
+    "gateway": frozenset(
+        {
+            "egress.request",
+            "egress.send",
+            "egress.refuse",
+            "egress.finish",
+            "incident.open",
+            "secret.record",
+            "secret.leak",
+        }
+    ),
 }
 MAX_RUNNING: Final = 64
 STOP_S: Final = 2.0

@@ -10,11 +10,14 @@ import asyncpg
 from agentos_gateway.address import Guard, RememberingResolver, SystemResolver
 from agentos_gateway.bus import GatewayBus
 from agentos_gateway.limits.limits import Limits
+from agentos_gateway.requests.contents import Contents
 from agentos_gateway.requests.desk import Desk, openings_of
 from agentos_gateway.requests.recovery import Recovery
 from agentos_gateway.requests.sends import Sends
 from agentos_gateway.send import Outbound, client_context
 from agentos_gateway.settings import GatewaySettings
+from agentos_gateway.vault import Vault, open_ring
+from agentos_gateway.vault.keys import KeyPlace
 from agentos_shared.contracts import subjects
 from agentos_shared.host.health import Health, Unwell
 from agentos_shared.host.lifecycle import Clock, Rng, Shutdown, Tasks, connect
@@ -54,7 +57,11 @@ class Gateway:
         openings = openings_of(self._settings.egress_openings)
         blobs = Blobs(self._settings.blob_dir)
         per_hour = self._settings.max_requests_per_hour
-        desk = Desk(self._bus, sends, guard, outbound, limits, blobs, openings, self._clock, self._rng, per_hour)
+        vault = Vault(pool, _master_key(self._settings))
+        contents = Contents(vault)
+        desk = Desk(
+            self._bus, sends, guard, outbound, limits, blobs, contents, openings, self._clock, self._rng, per_hour
+        )
         recovery = Recovery(pool, self._bus, sends, self._clock)
         self._add_checks(pool, sends)
         try:
@@ -63,7 +70,11 @@ class Gateway:
             tasks.spawn("recovery", recovery.settle_forever)
             tasks.spawn("limits", limits.forget_forever)
             tasks.spawn("idle connections", lambda: self._sweep(outbound))
-            handlers = {subjects.GATEWAY_REQUEST: desk.answer, subjects.health(NAME): self._on_health}
+            handlers = {
+                subjects.GATEWAY_REQUEST: desk.answer,
+                subjects.GATEWAY_SECRETS: vault.answer,
+                subjects.health(NAME): self._on_health,
+            }
             tasks.spawn("bus", lambda: self._bus.serve(handlers), on_crash="restart")
             await shutdown.wait_or_crash(tasks)
         finally:
@@ -105,6 +116,13 @@ class Gateway:
             from agentos_shared.host.probes import serve_probes
 
             await serve_probes(self.health, self._settings.health_host, self._settings.health_port)
+
+
+def _master_key(settings: GatewaySettings) -> KeyPlace | None:
+    given = settings.secrets_master_key
+    return open_ring(
+        None if given is None else given.get_secret_value(), settings.secrets_key_file, system=settings.secrets_keyring
+    )
 
 
 async def _open(url: str) -> "asyncpg.Pool[asyncpg.Record]":

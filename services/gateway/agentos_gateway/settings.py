@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from agentos_shared.host.settings import ServiceSettings
 
@@ -29,6 +29,20 @@ class GatewaySettings(ServiceSettings):
             description="quota of each workspace for what leaves the machine; 0 sets none",
         ),
     ] = 0
+    secrets_master_key: Annotated[
+        SecretStr | None,
+        Field(
+            validation_alias="SECRETS_MASTER_KEY",
+            description="master key of the vault, 32 bytes in hexadecimal or base64; several by commas, new to old",
+        ),
+    ] = None
+    secrets_key_file: Annotated[
+        Path | None,
+        Field(description="file of the master key where none is given, made at the first start, mode 0600"),
+    ] = None
+    secrets_keyring: Annotated[
+        bool, Field(description="keep the master key in the system's keyring rather than in the file")
+    ] = False
     blob_dir: Annotated[
         Path | None,
         Field(description="directory of contents too large for an event; without it such answers are cut short"),

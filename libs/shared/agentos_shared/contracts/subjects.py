@@ -36,6 +36,7 @@ POLICY_SIMULATE: Final = "agentos.rpc.policy.simulate"
 
 GATEWAY_QUEUE: Final = "gateway"
 GATEWAY_REQUEST: Final = "agentos.rpc.gateway.request"
+GATEWAY_SECRETS: Final = "agentos.rpc.gateway.secrets"
 
 #: Core-NATS hints between processes; losing one costs a fallback poll, never an event.
 PING_OUTBOX: Final = "agentos.ping.outbox"

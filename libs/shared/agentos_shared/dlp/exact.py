@@ -11,8 +11,8 @@ from urllib.parse import quote, quote_plus
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 
-from agentos_shared.dlp.detect import Find, merged
-from agentos_shared.dlp.encoded import GZIP, base64_core, gunzip
+from agentos_shared.dlp.detect import MAX_DEPTH, MAX_RUNS, Find, merged
+from agentos_shared.dlp.encoded import GZIP, MAX_DECODED, Decode, base64_core, gunzip, variants
 
 #: A shorter value would be found by chance, above all in base64.
 MIN_VALUE: Final = 8
@@ -32,11 +32,7 @@ def forms(value: bytes) -> Iterator[Form]:
     As it is, base64 (both alphabets, at each of three places in a group), hexadecimal, URL, JSON, backwards, UTF-16.
     """
     yield Form("plain", value)
-    for offset in range(3):
-        yield Form(f"base64+{offset}", base64_core(value, offset)[0])
-        yield Form(f"base64url+{offset}", base64_core(value, offset, urlsafe=True)[0])
-    yield Form("hex", value.hex().encode())
-    yield Form("HEX", value.hex().upper().encode())
+    yield from _packed("", value)
     yield Form("url", quote(value, safe="").encode())
     yield Form("form", quote_plus(value).encode())
     yield Form("percent", "".join(f"%{byte:02X}" for byte in value).encode())
@@ -44,11 +40,22 @@ def forms(value: bytes) -> Iterator[Form]:
     yield Form("reversed", value[::-1])
     text = value.decode(errors="replace")
     if "\ufffd" not in text:
-        yield Form("json", json.dumps(text, ensure_ascii=False)[1:-1].encode())
+        escaped = json.dumps(text, ensure_ascii=False)[1:-1].encode()
+        yield Form("json", escaped)
+        if escaped != value:
+            yield from _packed("json in ", escaped)
         yield Form("json ascii", json.dumps(text)[1:-1].encode())
         yield Form("json twice", json.dumps(json.dumps(text))[3:-3].encode())
         yield Form("utf-16", text.encode("utf-16-le"))
     yield Form("base64 twice", base64_core(base64.b64encode(value), 0)[0])
+
+
+def _packed(what: str, value: bytes) -> Iterator[Form]:
+    for offset in range(3):
+        yield Form(f"{what}base64+{offset}", base64_core(value, offset)[0])
+        yield Form(f"{what}base64url+{offset}", base64_core(value, offset, urlsafe=True)[0])
+    yield Form(f"{what}hex", value.hex().encode())
+    yield Form(f"{what}HEX", value.hex().upper().encode())
 
 
 class Exact:
@@ -66,6 +73,12 @@ class Exact:
                     patterns.setdefault(form.text, name)
         self._names = list(patterns.values())
         self._patterns = list(patterns)
+        # A compressed value has no form of its own: what is compressed is looked into, also where that is encoded.
+        self._decoders: dict[int, Decode] = {}
+        if patterns:
+            for text, decode in ((GZIP, gunzip), *variants(GZIP, MAX_DECODED)):
+                self._decoders[len(self._patterns)] = decode
+                self._patterns.append(text)
         self._automaton = (
             BytesAhoCorasick(self._patterns, implementation=Implementation.ContiguousNFA) if patterns else None
         )
@@ -76,23 +89,31 @@ class Exact:
         return f"Exact({len(set(self._names))} values)"
 
     def find(self, raw: bytes) -> list[Find]:
-        """Where values stand; ``rule_id`` is always ``vault_secret``. Compressed members are looked into once."""
+        """Where values stand; ``rule_id`` is always ``vault_secret``. What is compressed is found as a whole."""
+        return self._within(raw, 0)
+
+    def _within(self, raw: bytes, depth: int) -> list[Find]:
         if self._automaton is None:
             return []
-        finds = [(0, Find(RULE_ID, start, end)) for _, start, end in self._automaton.find_matches_as_indexes(raw, True)]
-        at = raw.find(GZIP)
-        while at >= 0:
-            run = gunzip(raw, at)
-            if run is not None and self._automaton.find_matches_as_indexes(run.decoded):
-                finds.append((0, Find(RULE_ID, run.start, run.end)))
-            at = raw.find(GZIP, at + 1 if run is None else max(run.end, at + 1))
+        finds: list[tuple[int, Find]] = []
+        runs = 0
+        for number, start, end in self._automaton.find_matches_as_indexes(raw, True):
+            decode = self._decoders.get(number)
+            if decode is None:
+                finds.append((0, Find(RULE_ID, start, end)))
+            elif depth < MAX_DEPTH and runs < MAX_RUNS:
+                runs += 1
+                run = decode(raw, start)
+                if run is not None and self._within(run.decoded, depth + 1):
+                    finds.append((0, Find(RULE_ID, run.start, run.end)))
         return merged(finds)
 
     def names(self, raw: bytes) -> set[str]:
         """Names of the values that stand in the bytes, as they are or encoded."""
         if self._automaton is None:
             return set()
-        return {self._names[number] for number, _, _ in self._automaton.find_matches_as_indexes(raw, True)}
+        hits = self._automaton.find_matches_as_indexes(raw, True)
+        return {self._names[number] for number, _, _ in hits if number not in self._decoders}
 
     def held(self, tail: bytes) -> int:
         """How many bytes at the end may be the beginning of a value."""

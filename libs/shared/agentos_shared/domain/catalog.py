@@ -26,6 +26,7 @@ from agentos_shared.domain import (
     rooms,
     runs,
     scorecards,
+    secrets,
     steps,
     threads,
     tool_calls,
@@ -61,6 +62,7 @@ AGGREGATES: Final[dict[str, Aggregate[Any]]] = {
     "approval": Aggregate(approvals.Approval, approval_life.evolve),
     "egress_request": Aggregate(egress.EgressRequest, egress.evolve),
     "decision": Aggregate(type(None), records.evolve, kept=False),
+    "secret": Aggregate(type(None), secrets.evolve, kept=False),
 }
 
 #: By ``event_type``: the ``entity_type`` that it belongs to.
@@ -122,6 +124,11 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "kill_switch.released": "kill_switch",
     "egress.rule.set": "egress_rule",
     "egress.rule.removed": "egress_rule",
+    "secret.upserted": "secret",
+    "secret.accessed": "secret",
+    "secret.injected": "secret",
+    "secret.removed": "secret",
+    "secret.key_rotated": "secret",
     "egress.rule.proposed": "egress_proposal",
     "egress.requested": "egress_request",
     "egress.allowed": "egress_request",

@@ -40,6 +40,7 @@ RESOURCE_LABEL: Final = "lbl_"
 #: Before 32 hexadecimal digits.
 CONSTRAINT: Final = "cst_"
 EGRESS_REQUEST: Final = "egr_"
+SECRET: Final = "sec_"  # noqa: S105 - the prefix, not a secret
 ENGINE_TOKEN: Final = "engtok_"  # noqa: S105 - the prefix, not a token
 
 _POOL_BYTES: Final = 4096

@@ -320,6 +320,7 @@ def run_service(service: str, main: Callable[[Shutdown], Coroutine[Any, Any, Non
     codes with one clear line: 2 for settings, 3 for a dependency that cannot be reached, 1 for anything else.
     """
     logs.configure(service)  # until main has read the settings
+    no_core_files()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_with_signals(main))
@@ -337,6 +338,14 @@ def run_service(service: str, main: Callable[[Shutdown], Coroutine[Any, Any, Non
     finally:
         telemetry.stop()
     return EXIT_OK
+
+
+def no_core_files() -> None:
+    """A process that dies leaves no image of its memory: there are secrets in it."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

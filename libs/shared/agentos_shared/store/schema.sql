@@ -117,6 +117,32 @@ CREATE TABLE gw.gw_limits (
 )
 WITH (fillfactor='50');
 
+CREATE TABLE gw.gw_secret_versions (
+    secret_id text NOT NULL,
+    version integer NOT NULL,
+    key_id text NOT NULL,
+    wrapped_key bytea NOT NULL,
+    sealed bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE TABLE gw.gw_secrets (
+    secret_id text NOT NULL,
+    workspace_id text NOT NULL,
+    secret_name text NOT NULL,
+    description text,
+    hosts text[] NOT NULL,
+    methods text[] NOT NULL,
+    places text[] NOT NULL,
+    version integer NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    last_accessed_at timestamp with time zone,
+    created_by_type text NOT NULL,
+    created_by_id text NOT NULL,
+    created_by_principal_id text
+);
+
 CREATE TABLE gw.gw_sends (
     egress_request_id text NOT NULL,
     workspace_id text NOT NULL,
@@ -182,6 +208,15 @@ WITH (fillfactor='50');
 ALTER TABLE ONLY gw.gw_limits
     ADD CONSTRAINT gw_limits_pkey PRIMARY KEY (key);
 
+ALTER TABLE ONLY gw.gw_secret_versions
+    ADD CONSTRAINT gw_secret_versions_pkey PRIMARY KEY (secret_id, version);
+
+ALTER TABLE ONLY gw.gw_secrets
+    ADD CONSTRAINT gw_secrets_pkey PRIMARY KEY (secret_id);
+
+ALTER TABLE ONLY gw.gw_secrets
+    ADD CONSTRAINT gw_secrets_workspace_id_secret_name_key UNIQUE (workspace_id, secret_name);
+
 ALTER TABLE ONLY gw.gw_sends
     ADD CONSTRAINT gw_sends_pkey PRIMARY KEY (egress_request_id);
 
@@ -202,6 +237,8 @@ ALTER TABLE ONLY public.evt_outbox
 
 ALTER TABLE ONLY public.evt_stream_heads
     ADD CONSTRAINT evt_stream_heads_pkey PRIMARY KEY (stream_type, stream_id);
+
+CREATE INDEX gw_secret_versions_key ON gw.gw_secret_versions USING btree (key_id);
 
 CREATE INDEX evt_events_correlation ON public.evt_events USING btree (correlation_id, recorded_at, event_id);
 
@@ -239,6 +276,9 @@ CREATE TRIGGER evt_events_no_truncate BEFORE TRUNCATE ON public.evt_events FOR E
 
 ALTER TABLE public.evt_events ENABLE ALWAYS TRIGGER evt_events_no_truncate;
 
+ALTER TABLE ONLY gw.gw_secret_versions
+    ADD CONSTRAINT gw_secret_versions_secret_id_fkey FOREIGN KEY (secret_id) REFERENCES gw.gw_secrets(secret_id) ON DELETE CASCADE;
+
 GRANT USAGE ON SCHEMA eng TO agentos_api;
 
 GRANT USAGE ON SCHEMA gw TO agentos_gateway;
@@ -260,6 +300,10 @@ GRANT SELECT ON TABLE public.evt_events TO agentos_gateway;
 GRANT SELECT ON TABLE eng.eng_leases_public TO agentos_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE gw.gw_limits TO agentos_gateway;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE gw.gw_secret_versions TO agentos_gateway;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE gw.gw_secrets TO agentos_gateway;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE gw.gw_sends TO agentos_gateway;
 

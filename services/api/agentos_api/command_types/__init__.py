@@ -12,6 +12,7 @@ from agentos_api.command_types.egress_rules import EGRESS_RULES
 from agentos_api.command_types.engines import ENGINES
 from agentos_api.command_types.growth import GROWTH
 from agentos_api.command_types.policy import POLICY
+from agentos_api.command_types.secrets import SECRETS
 from agentos_api.command_types.work import WORK
 
 COMMAND_TYPES: Final = (
@@ -26,4 +27,5 @@ COMMAND_TYPES: Final = (
     *ACCESS,
     *EGRESS_RULES,
     *EGRESS,
+    *SECRETS,
 )

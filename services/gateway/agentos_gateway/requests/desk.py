@@ -8,7 +8,7 @@ it before that is certain (``failed``); what ends it after that without an answe
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import structlog
@@ -18,9 +18,11 @@ from agentos_gateway.address.resolve import ResolveFailed
 from agentos_gateway.bus import GatewayBus, Unanswered, problem
 from agentos_gateway.limits.limits import Exceeded, Limits, charges
 from agentos_gateway.requests import outcome
+from agentos_gateway.requests.contents import Contents, Leak, Outgoing, injection
 from agentos_gateway.requests.sends import Sends
 from agentos_gateway.send import Limits as Bounds
 from agentos_gateway.send import Outbound, OutboundRequest, Ready, RequestRefused, SendFailed, Timeouts
+from agentos_gateway.vault.inject import NotAllowed
 from agentos_shared.domain.errors import DomainError
 from agentos_shared.domain.policy.reasons import REASONS
 from agentos_shared.host.failpoints import failpoint
@@ -48,9 +50,9 @@ class _Asked:
     workspace_id: str
     request_id: str
     method: str
-    url: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
+    url: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(repr=False)
     timeout_s: float
     most: int
     again: bool
@@ -88,6 +90,7 @@ class Desk:
         outbound: Outbound,
         limits: Limits,
         blobs: Blobs,
+        contents: Contents,
         openings: Sequence[Opening],
         clock: Clock,
         rng: Rng,
@@ -100,6 +103,7 @@ class Desk:
         self._outbound = outbound
         self._limits = limits
         self._blobs = blobs
+        self._contents = contents
         self._openings = tuple(openings)
         self._clock = clock
         self._rng = rng
@@ -149,7 +153,6 @@ class Desk:
 
     async def _sent(self, asked: _Asked) -> Mapping[str, Any]:
         """Raises Unanswered: before anything was sent."""
-        request = asked.outbound()
         sender = self._rng.token(12).hex()
         if (bound := _bound(asked.obligations, "request_bytes")) is not None and len(asked.body) > bound:
             return await self._refused(asked, "egress.too_large", f"A rule allows bodies of {bound} bytes here.")
@@ -157,6 +160,16 @@ class Desk:
         if exceeded is not None:
             code = exceeded.charge.reason_code
             return await self._refused(asked, code, REASONS[code].text, exceeded)
+        try:
+            outgoing = await self._contents.outgoing(
+                asked.workspace_id, asked.method, asked.url, asked.headers, asked.body
+            )
+        except Leak as leak:
+            return await self._leaked(asked, leak)
+        except NotAllowed as refused:
+            return await self._refused(asked, refused.code, refused.detail)
+        asked = replace(asked, url=outgoing.request.url, headers=outgoing.request.headers, body=outgoing.request.body)
+        request = asked.outbound()
         try:
             pinned, ready = await self._connected(asked, request)
         except AddressDenied as denied:
@@ -180,7 +193,8 @@ class Desk:
                 return await self._standing(asked)
             return _refusal(announced)
         failpoint("gateway.after_sent")
-        return await self._exchanged(asked, sender, announced, pinned, ready, request)
+        await self._injected(asked, outgoing)
+        return await self._exchanged(asked, sender, announced, pinned, ready, request, outgoing)
 
     async def _connected(self, asked: _Asked, request: OutboundRequest) -> tuple[Pinned, Ready]:
         target = parse(asked.url)
@@ -196,6 +210,7 @@ class Desk:
         pinned: Pinned,
         ready: Ready,
         request: OutboundRequest,
+        outgoing: Outgoing,
     ) -> Mapping[str, Any]:
         begun = self._clock.monotonic()
         told: dict[str, Any] = {"bytes_out": len(asked.body), "dns_ms": round(pinned.dns_ms, 1)}
@@ -212,7 +227,7 @@ class Desk:
         failpoint("gateway.after_head")
         told |= {
             "status": response.status,
-            "headers": outcome.headers_told(response.headers),
+            "headers": outcome.headers_told(outgoing.scrubbed_headers(response.headers)),
             "address": response.address,
             "ttfb_ms": round(response.ttfb_ms, 1),
         }
@@ -222,13 +237,14 @@ class Desk:
             told |= {"phase": failed.phase, "error_code": failed.code, "detail": failed.detail}
             body.truncated = True
         await response.aclose()
+        kept = outgoing.scrubbed(body.kept, cut_short=body.truncated)
         try:
-            content = await outcome.content_told(body.kept, self._blobs)
+            content = await outcome.content_told(kept, self._blobs)
         except DomainError as error:
             content, body.truncated = {"type": "none", "error": error.code}, True
         told |= {
             "content": content,
-            "body_sha256": outcome.digest(body.kept),
+            "body_sha256": outcome.digest(kept),
             "bytes_in": body.size,
             "truncated": body.truncated,
             "total_ms": round((self._clock.monotonic() - begun) * 1000, 1),
@@ -246,6 +262,43 @@ class Desk:
         if exceeded is not None:
             decided |= {"retry_after": exceeded.retry_after_s, "next_steps": list(REASONS[code].next_steps)}
         return {"status": 200, "decided": decided, "outcome": None}
+
+    async def _leaked(self, asked: _Asked, leak: Leak) -> Mapping[str, Any]:
+        """A secret was in it: nothing is sent, and people are told."""
+        blocked = await self._command("refuse", asked, {"reason_code": leak.code, "reason": leak.detail})
+        source = blocked.get("position", {}).get("event_id")
+        if source is not None:
+            about = {"workspace_id": asked.workspace_id}
+            source_of = {"source_event_id": source, "source_event_type": "egress.blocked"}
+            incident = {
+                "title": "A secret was about to leave the machine",
+                "summary": leak.detail,
+                "severity": "high",
+                "category": "dlp",
+                "details": {"egress_request_id": asked.request_id, **leak.told()},
+                "idempotency_key": f"incident:dlp:{asked.request_id}",
+            }
+            await self._told("secret", "leak", {**about, **source_of, **leak.told()})
+            await self._told("incident", "open", {**about, **incident})
+        decided = {
+            "decision": "deny",
+            "reason_code": leak.code,
+            "reason": leak.detail,
+            "reason_codes": [leak.code],
+        }
+        return {"status": 200, "decided": decided, "outcome": None}
+
+    async def _injected(self, asked: _Asked, outgoing: Outgoing) -> None:
+        for secret in outgoing.used:
+            body = {"workspace_id": asked.workspace_id, **injection(secret, asked.request_id)}
+            await self._told("secret", "record", body)
+
+    async def _told(self, noun: str, verb: str, body: Mapping[str, Any]) -> None:
+        """Put on record what goes with a request; without an answer the request goes on, and the log says so."""
+        try:
+            await _persistently(lambda: self._bus.command(noun, verb, body), self._clock)
+        except Unanswered as error:
+            log.error("not_on_record", command=f"{noun}.{verb}", error=str(error))
 
     async def _failed(self, asked: _Asked, sender: str, phase: str, code: str, detail: str) -> Mapping[str, Any]:
         """It could not be sent, and nothing was."""
