@@ -26,12 +26,14 @@ from agentos_shared.contracts import subjects
 from agentos_shared.domain import approval_life
 from agentos_shared.domain.approvals import OPEN, Approval
 from agentos_shared.domain.egress_bodies import RequestEgress
+from agentos_shared.domain.envelope import Event
 from agentos_shared.domain.errors import DomainError, TryLater
 from agentos_shared.store.reader import read_entities
 
 #: What sending may take besides the time that the request itself may take.
 ANSWER_S: Final = 15.0
-#: How often it is looked whether a request that waits for the gateway was given up.
+_ENDS: Final = frozenset({"egress.succeeded", "egress.failed", "egress.outcome_unknown"})
+#: How often it is looked whether a request that waits for the gateway has ended without a word.
 LOOK_S: Final = 1.0
 _AWAY: Final = (nats.errors.Error, TimeoutError, OSError)
 
@@ -131,17 +133,19 @@ class EgressDesk:
             told["reason"] = f"The approval that it needs is {found.status}."
 
     async def _answered(self, question: Mapping[str, Any], timeout_s: float) -> Mapping[str, Any]:
-        """The gateway's answer; or what is on record, where the gateway that had the question has died meanwhile and
-        another process has settled what it left.
-        """
+        """The gateway's answer; or what has come on record meanwhile, where the gateway died that had the question."""
+        before = await self._last(question["egress_request_id"]) if question["again"] else None
         asking = asyncio.ensure_future(
             self._client.request(subjects.GATEWAY_REQUEST, orjson.dumps(question), timeout=timeout_s)
         )
         try:
             while not asking.done():
                 await asyncio.wait((asking,), timeout=LOOK_S)
-                if not asking.done() and (settled := await self._settled(question["egress_request_id"])) is not None:
-                    return settled
+                if asking.done():
+                    break
+                last = await self._last(question["egress_request_id"])
+                if last.event_type in _ENDS and (before is None or last.event_id != before.event_id):
+                    return _settled(last)
             answer: Mapping[str, Any] = orjson.loads((await asking).data)
         except _AWAY:
             raise _away() from None
@@ -149,14 +153,9 @@ class EgressDesk:
             asking.cancel()
         return answer
 
-    async def _settled(self, request_id: str) -> Mapping[str, Any] | None:
-        """How a request has ended, where it was given up."""
+    async def _last(self, request_id: str) -> Event:
         async with self._pool.acquire() as connection:
-            last = (await read_entities(connection, [request_id]))[request_id][-1]
-        if last.data.get("error_code") != "gateway_lost":
-            return None
-        told = {name: value for name, value in last.data.items() if name != "egress_request_id"}
-        return {"status": 200, "decided": {}, "outcome": {"result": last.event_type.removeprefix("egress."), **told}}
+            return (await read_entities(connection, [request_id]))[request_id][-1]
 
     async def _send(self, asked: Asked, told: dict[str, Any], *, again: bool) -> None:
         """Have the gateway send it, and tell what came of it.
@@ -198,6 +197,11 @@ def _decided(outcome: Outcome, instance: str) -> Answer:
         "stream_seq": last.stream_seq,
     }
     return Answer(201, orjson.dumps(told), passing=outcome.extra["passing"])
+
+
+def _settled(last: Event) -> Mapping[str, Any]:
+    told = {name: value for name, value in last.data.items() if name != "egress_request_id"}
+    return {"status": 200, "decided": {}, "outcome": {"result": last.event_type.removeprefix("egress."), **told}}
 
 
 def _refusal(told: Mapping[str, Any]) -> DomainError:

@@ -52,7 +52,7 @@ class Recovery:
         if answer["status"] >= 500:
             raise Unanswered(f"{request_id}: {answer['detail']}")
         found = await self._sends.standing(request_id, workspace_id)
-        log.warning("left_send_settled", egress_request_id=request_id, event=None if found is None else found[0])
+        log.warning("left_send_settled", egress_request_id=request_id, stands=found and found[0])
         if found is not None and found[0] == "egress.outcome_unknown":
             await self._bus.command("incident", "open", _incident(workspace_id, request_id))
 
