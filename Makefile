@@ -47,7 +47,10 @@ lock: ## resolve the locks anew
 up: setup ## start everything and print the address (Ctrl-C stops it)
 	@exec $(BIN)/python -m agentos_cli up $(ARGS)
 
+# Where the web UI's tools are: a Python-only user checks and tests the rest.
+WEB_TOOLS := test -e apps/web/node_modules/.installed && command -v npm >/dev/null
 test: setup ## run the tests, two files at a time
+	@! { $(WEB_TOOLS); } || npm --prefix apps/web --silent test
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
 
 check: setup ## formatting, lint, types, who may import whom
@@ -55,6 +58,7 @@ check: setup ## formatting, lint, types, who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(SOURCES)
 	PYTHONPATH= $(BIN)/lint-imports
+	@! { $(WEB_TOOLS); } || { npm --prefix apps/web --silent run lint && npm --prefix apps/web --silent run types; }
 
 fix: setup ## format, and mend what lint can mend
 	$(BIN)/ruff check --fix -q . || true

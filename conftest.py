@@ -5,4 +5,5 @@ pytest_plugins = [
     "tests.fixtures.live",
     "tests.fixtures.projecting",
     "tests.fixtures.api_process",
+    "tests.fixtures.browser",
 ]

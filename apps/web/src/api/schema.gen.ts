@@ -1061,6 +1061,33 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/secrets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List secrets
+         * @description Secrets of the workspace by name: where they may go, and when they were used last.
+         */
+        get: operations["list_secrets_v1_secrets_get"];
+        put?: never;
+        /**
+         * Keep a secret
+         * @description Keeps a secret, or a new version of the one of that name. Requests name it as `{{secret:<name>}}`; the gateway
+         *         puts the value in on the way to `hosts` (`api.github.com`, `*.example.org`) and nowhere else: in a header's value,
+         *         or in the query or the body where `inject_in` says so. Members that are left out stay as they were; a new secret
+         *         without `hosts` goes nowhere.
+         */
+        post: operations["set_secret"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/resources/labels": {
         parameters: {
             query?: never;
@@ -1785,6 +1812,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/capabilities/{capability_id}/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Capability: collect
+         * @description Collects the bearer token of a capability: whom it was granted to may, and people. Each time is on record.
+         */
+        post: operations["collect_capability"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/action-registry/drills": {
         parameters: {
             query?: never;
@@ -2230,6 +2277,67 @@ export interface paths {
          *         the newest `limit` decisions from `from` to `to`; by default those of the last seven days.
          */
         post: operations["simulate_policy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/secrets/rotate-key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change the vault's master key
+         * @description Makes a new master key and wraps the data key of every secret with it, in all workspaces.
+         */
+        post: operations["rotate_key_secret"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/secrets/{secret_id}/access": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read a secret's value
+         * @description Gives out a value, to a service alone: with a capability token of a service principal whose action types have
+         *         `secret:<name>`, where the API checks credentials.
+         */
+        post: operations["access_secret"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/secrets/{secret_id}/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Remove a secret
+         * @description Removes a secret with all its versions.
+         */
+        post: operations["remove_secret"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3056,6 +3164,11 @@ export interface components {
             enforcement_mode: string | null;
             /** Blocked */
             blocked: boolean | null;
+            /**
+             * Would Deny
+             * @description Whether a rule that is only watched would have denied it.
+             */
+            would_deny: boolean;
             /** Approval Id */
             approval_id: string | null;
             /**
@@ -4315,7 +4428,7 @@ export interface components {
             principal_id: string | null;
             /**
              * On Behalf Of
-             * @description Principal that the chain of delegation begins with.
+             * @description For whom the gate was asked.
              */
             on_behalf_of: string | null;
             /** Delegation */
@@ -4355,10 +4468,17 @@ export interface components {
              */
             destination: string | null;
             /**
-             * Risk Factors
-             * @description irreversible, leaves_the_machine, high_stakes, unknown_action, quarantined_requester.
+             * Risk
+             * @description Of 100, as the gate sees it now; null: it cannot be asked.
              */
-            risk_factors: string[];
+            risk: number | null;
+            /**
+             * Risk Factors
+             * @description Its points.
+             */
+            risk_factors: {
+                [key: string]: number;
+            };
         };
         /**
          * Room
@@ -4624,6 +4744,53 @@ export interface components {
             value: number;
             /** Weight */
             weight: number;
+        };
+        /**
+         * SecretAnswer
+         * @description A secret, without its value.
+         */
+        SecretAnswer: {
+            /** Secret Id */
+            secret_id: string;
+            /** Workspace Id */
+            workspace_id: string;
+            /** Secret Name */
+            secret_name: string;
+            /** Description */
+            description: string | null;
+            /** Algorithm */
+            algorithm: string;
+            /** Version */
+            version: number;
+            /** Hosts */
+            hosts: string[];
+            /**
+             * Methods
+             * @description Empty: all.
+             */
+            methods: string[];
+            /** Inject In */
+            inject_in: string[];
+            /** Created At */
+            created_at: string;
+            /** Updated At */
+            updated_at: string;
+            /** Last Accessed At */
+            last_accessed_at: string | null;
+            /** Created By Type */
+            created_by_type: string;
+            /** Created By Id */
+            created_by_id: string;
+            /** Created By Principal Id */
+            created_by_principal_id: string | null;
+        };
+        /**
+         * SecretPage
+         * @description Secrets by name, without their values.
+         */
+        SecretPage: {
+            /** Secrets */
+            secrets: components["schemas"]["SecretAnswer"][];
         };
         /**
          * Similar
@@ -5103,6 +5270,11 @@ export interface components {
             enforcement_mode: string | null;
             /** Blocked */
             blocked: boolean | null;
+            /**
+             * Would Deny
+             * @description Whether a rule that is only watched would have denied it.
+             */
+            would_deny: boolean;
             /** Approval Id */
             approval_id: string | null;
             /**
@@ -5144,6 +5316,18 @@ export interface components {
             };
         };
         /**
+         * AccessAnswer
+         * @description A value.
+         */
+        AccessAnswer: {
+            /** Secret Id */
+            secret_id: string;
+            /** Secret Name */
+            secret_name: string;
+            /** Secret Value */
+            secret_value: string;
+        };
+        /**
          * AccessContext
          * @description Where and in which zone it is done; further members are what it is done with.
          */
@@ -5182,6 +5366,28 @@ export interface components {
             justification?: string | null;
         } & {
             [key: string]: unknown;
+        };
+        /**
+         * AccessSecret
+         * @description Gives out a value, to a service alone: with a capability token of a service principal whose action types have
+         *     `secret:<name>`, where the API checks credentials.
+         */
+        AccessSecret: {
+            /**
+             * Actor Type
+             * @default null
+             */
+            actor_type?: ("user" | "service" | "agent") | null;
+            /**
+             * Actor Id
+             * @default null
+             */
+            actor_id?: string | null;
+            /**
+             * Actor Principal Id
+             * @default null
+             */
+            actor_principal_id?: string | null;
         };
         /**
          * AcknowledgeIncident
@@ -5540,6 +5746,32 @@ export interface components {
              * @default null
              */
             reason?: string | null;
+        };
+        /**
+         * CollectToken
+         * @description Collects the bearer token of a capability: whom it was granted to may, and people. Each time is on record.
+         */
+        CollectToken: {
+            /**
+             * Actor Type
+             * @default null
+             */
+            actor_type?: ("user" | "service" | "agent") | null;
+            /**
+             * Actor Id
+             * @default null
+             */
+            actor_id?: string | null;
+            /**
+             * Correlation Id
+             * @default null
+             */
+            correlation_id?: string | null;
+            /**
+             * Expected Version
+             * @default null
+             */
+            expected_version?: number | null;
         };
         /**
          * CompleteRun
@@ -8032,6 +8264,27 @@ export interface components {
             reason?: string | null;
         };
         /**
+         * RemoveSecret
+         * @description Removes a secret with all its versions.
+         */
+        RemoveSecret: {
+            /**
+             * Actor Type
+             * @default null
+             */
+            actor_type?: ("user" | "service" | "agent") | null;
+            /**
+             * Actor Id
+             * @default null
+             */
+            actor_id?: string | null;
+            /**
+             * Actor Principal Id
+             * @default null
+             */
+            actor_principal_id?: string | null;
+        };
+        /**
          * RequestAccess
          * @description Asks to read or write data. ``action`` (data.read or data.write), ``resource_type`` and ``resource_id`` are
          *     required. What is not labelled counts as ``internal``.
@@ -8367,6 +8620,37 @@ export interface components {
             reason?: string | null;
         };
         /**
+         * RotateAnswer
+         * @description A new master key.
+         */
+        RotateAnswer: {
+            /** Key Id */
+            key_id: string;
+            /** Rewrapped */
+            rewrapped: number;
+        };
+        /**
+         * RotateKey
+         * @description Makes a new master key and wraps the data key of every secret with it, in all workspaces.
+         */
+        RotateKey: {
+            /**
+             * Actor Type
+             * @default null
+             */
+            actor_type?: ("user" | "service" | "agent") | null;
+            /**
+             * Actor Id
+             * @default null
+             */
+            actor_id?: string | null;
+            /**
+             * Actor Principal Id
+             * @default null
+             */
+            actor_principal_id?: string | null;
+        };
+        /**
          * Sample
          * @description A wish that the scope would have covered.
          */
@@ -8590,6 +8874,50 @@ export interface components {
             expected_version?: number | null;
         };
         /**
+         * SetAnswer
+         * @description A secret that was kept, without its value.
+         */
+        SetAnswer: {
+            /** Secret Id */
+            secret_id: string;
+            /** Workspace Id */
+            workspace_id: string;
+            /** Secret Name */
+            secret_name: string;
+            /** Description */
+            description: string | null;
+            /** Algorithm */
+            algorithm: string;
+            /** Version */
+            version: number;
+            /** Hosts */
+            hosts: string[];
+            /**
+             * Methods
+             * @description Empty: all.
+             */
+            methods: string[];
+            /** Inject In */
+            inject_in: string[];
+            /** Created At */
+            created_at: string;
+            /** Updated At */
+            updated_at: string;
+            /** Last Accessed At */
+            last_accessed_at: string | null;
+            /** Created By Type */
+            created_by_type: string;
+            /** Created By Id */
+            created_by_id: string;
+            /** Created By Principal Id */
+            created_by_principal_id: string | null;
+            /**
+             * Created
+             * @description False: a new version of one that was there.
+             */
+            created: boolean;
+        };
+        /**
          * SetEgressRule
          * @description Puts an egress rule in force, or replaces the one that covers just the same. Only people may.
          */
@@ -8738,6 +9066,65 @@ export interface components {
              * @default null
              */
             reason?: string | null;
+        };
+        /**
+         * SetSecret
+         * @description Keeps a secret, or a new version of the one of that name. Requests name it as `{{secret:<name>}}`; the gateway
+         *     puts the value in on the way to `hosts` (`api.github.com`, `*.example.org`) and nowhere else: in a header's value,
+         *     or in the query or the body where `inject_in` says so. Members that are left out stay as they were; a new secret
+         *     without `hosts` goes nowhere.
+         */
+        SetSecret: {
+            /**
+             * Actor Type
+             * @default null
+             */
+            actor_type?: ("user" | "service" | "agent") | null;
+            /**
+             * Actor Id
+             * @default null
+             */
+            actor_id?: string | null;
+            /**
+             * Actor Principal Id
+             * @default null
+             */
+            actor_principal_id?: string | null;
+            /**
+             * Secret Name
+             * @default null
+             */
+            secret_name?: string | null;
+            /**
+             * Secret Value
+             * @default null
+             */
+            secret_value?: string | null;
+            /**
+             * Description
+             * @default null
+             */
+            description?: string | null;
+            /**
+             * Hosts
+             * @default null
+             */
+            hosts?: string[] | null;
+            /**
+             * Methods
+             * @default null
+             */
+            methods?: string[] | null;
+            /**
+             * Inject In
+             * @default null
+             */
+            inject_in?: ("header" | "query" | "body")[] | null;
+            /**
+             * Must Exist
+             * @default false
+             */
+            must_exist?: boolean;
         };
         /**
          * Simulate
@@ -11319,7 +11706,7 @@ export interface operations {
         };
         responses: {
             /** @description Done. */
-            200: {
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11594,6 +11981,71 @@ export interface operations {
                         stream_id?: string;
                         stream_seq?: number;
                     };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_secrets_v1_secrets_get: {
+        parameters: {
+            query?: {
+                /** @description Rows of a page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecretPage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_secret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetSecret"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SetAnswer"];
                 };
             };
             /** @description A problem. */
@@ -13266,6 +13718,50 @@ export interface operations {
             };
         };
     };
+    collect_capability: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                capability_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CollectToken"];
+            };
+        };
+        responses: {
+            /** @description Appended. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        ok: true;
+                        /** Format: uuid */
+                        event_id?: string;
+                        /** @enum {unknown} */
+                        stream_type?: "room" | "workspace";
+                        stream_id?: string;
+                        stream_seq?: number;
+                    };
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     record_drill_action: {
         parameters: {
             query?: never;
@@ -14149,6 +14645,109 @@ export interface operations {
             };
         };
     };
+    rotate_key_secret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RotateKey"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RotateAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    access_secret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                secret_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AccessSecret"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccessAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_secret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                secret_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RemoveSecret"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecretAnswer"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     run_commands: {
         parameters: {
             query?: never;
@@ -14162,7 +14761,7 @@ export interface operations {
                     /** @default false */
                     atomic?: boolean;
                     commands: {
-                        /** @description One of room.create, thread.create, message.create, run.create, run.start, run.complete, run.fail, run.cancel, step.create, step.complete, step.fail, tool.invoke, tool.succeed, tool.fail, artifact.create, incident.open, incident.acknowledge, incident.rca, incident.learning, incident.close, evidence.finalize, experiment.create, experiment.update, experiment.close, scorecard.record, lesson.log, principal.ensure, engine.register, engine.issue_token, engine.revoke_token, engine.deactivate, capability.revoke, agent.register, agent.quarantine, agent.unquarantine, capability.grant, action.register, action.record_drill, kill_switch.change, constraint.activate, constraint.retire, approval.create, approval.decide, approval.see, approval.cancel, approval.consume, grant.revoke, policy.evaluate, resource_label.set, data_access.request, egress_rule.set, egress_rule.remove, egress_rule.propose, egress.reconcile; another one's result is 400 `unknown_command`. */
+                        /** @description One of room.create, thread.create, message.create, run.create, run.start, run.complete, run.fail, run.cancel, step.create, step.complete, step.fail, tool.invoke, tool.succeed, tool.fail, artifact.create, incident.open, incident.acknowledge, incident.rca, incident.learning, incident.close, evidence.finalize, experiment.create, experiment.update, experiment.close, scorecard.record, lesson.log, principal.ensure, engine.register, engine.issue_token, engine.revoke_token, engine.deactivate, capability.revoke, agent.register, agent.quarantine, agent.unquarantine, capability.grant, capability.collect, action.register, action.record_drill, kill_switch.change, constraint.activate, constraint.retire, approval.create, approval.decide, approval.see, approval.cancel, approval.consume, grant.revoke, policy.evaluate, resource_label.set, data_access.request, egress_rule.set, egress_rule.remove, egress_rule.propose, egress.reconcile; another one's result is 400 `unknown_command`. */
                         type: string;
                         /** @description The command's HTTP body, an object, with the ids of its path; else its result is 400. */
                         body?: unknown;

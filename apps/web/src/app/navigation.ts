@@ -12,10 +12,12 @@ export interface NavigationEntry {
   readonly icon: ComponentType<{ className?: string; "aria-hidden"?: boolean }>;
   /** The sequence that opens it. */
   readonly keys: string;
+  /** How addresses begin that are of this screen too. */
+  readonly also?: string;
   /** What waits for a person there: a `CountBadge`. */
   readonly Count?: ComponentType;
 }
 
 export const NAVIGATION: readonly NavigationEntry[] = [
-  { to: "/timeline", label: { en: "Timeline", ko: "타임라인" }, icon: ScrollText, keys: "g t" },
+  { to: "/timeline", label: { en: "Timeline", ko: "타임라인" }, icon: ScrollText, keys: "g t", also: "/rooms/" },
 ];

@@ -1,6 +1,6 @@
-import { Link, Outlet, useNavigate } from "@tanstack/react-router";
+import { Link, Outlet, useLocation, useNavigate } from "@tanstack/react-router";
 import { Menu as MenuIcon, MapPinOff, Search, X } from "lucide-react";
-import { lazy, Suspense, useState } from "react";
+import { lazy, Suspense, useEffect, useState } from "react";
 
 import { NAVIGATION, type NavigationEntry } from "@/app/navigation";
 import { translate, useLanguage, useTexts } from "@/i18n/texts";
@@ -17,7 +17,8 @@ import { Keys } from "@/ui/Keys";
 import { Pane } from "@/ui/Pane";
 import { Skeleton } from "@/ui/Skeleton";
 
-const Palette = lazy(() => import("@/shell/Palette"));
+const loadPalette = () => import("@/shell/Palette");
+const Palette = lazy(loadPalette);
 
 /** What stands around every screen. */
 export function Shell() {
@@ -27,6 +28,11 @@ export function Shell() {
   const [palette, setPalette] = useState(false);
   const [sheet, setSheet] = useState(false);
   const [drawer, setDrawer] = useState(false);
+  useEffect(() => {
+    // Once all else is there: the first letters typed into the palette must find it open.
+    const timer = setTimeout(() => void loadPalette().catch(() => undefined), 2_000);
+    return () => clearTimeout(timer);
+  }, []);
   useKeys([
     { keys: "mod+k", label: t("palette"), run: () => setPalette(true), everywhere: true },
     { keys: "?", label: t("keys"), run: () => setSheet(true) },
@@ -116,10 +122,12 @@ export function Shell() {
 
 function NavigationLink({ entry, onFollow }: { entry: NavigationEntry; onFollow: () => void }) {
   const language = useLanguage();
+  const also = useLocation({ select: ({ pathname }) => entry.also !== undefined && pathname.startsWith(entry.also) });
   return (
     <Link
       to={entry.to}
       onClick={onFollow}
+      {...(also ? { "aria-current": "page" as const } : {})}
       className="flex h-8 items-center gap-2.5 rounded-md px-2 text-xs font-medium text-muted hover:bg-hover hover:text-text aria-[current=page]:bg-selected aria-[current=page]:text-text pointer-coarse:h-11"
     >
       <entry.icon aria-hidden className="size-4 shrink-0" />

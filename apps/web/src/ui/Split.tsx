@@ -18,7 +18,8 @@ function stored(name: string, fallback: number): number {
 export function Split({ name, first, second, initial = 60, min = 25, max = 80, narrow = "first" }: {
   name: string;
   first: ReactNode;
-  second: ReactNode;
+  /** null: only the first is there, and stays what it is when a second comes. */
+  second: ReactNode | null;
   initial?: number;
   min?: number;
   max?: number;
@@ -51,23 +52,29 @@ export function Split({ name, first, second, initial = 60, min = 25, max = 80, n
   };
   return (
     <div ref={box} className="flex min-h-0 min-w-0 flex-1" style={{ "--share": `${share}%` } as Record<string, string>}>
-      <div className={`min-h-0 min-w-0 flex-col md:flex md:w-(--share) ${narrow === "first" ? "flex w-full" : "hidden"}`}>
+      <div
+        className={`min-h-0 min-w-0 flex-col md:flex ${second === null ? "flex flex-1" : narrow === "first" ? "flex w-full md:w-(--share)" : "hidden md:w-(--share)"}`}
+      >
         {first}
       </div>
-      <div
-        role="separator"
-        aria-orientation="vertical"
-        aria-label={t("resize")}
-        aria-valuenow={Math.round(share)}
-        aria-valuemin={min}
-        aria-valuemax={max}
-        tabIndex={0}
-        className="relative hidden w-px shrink-0 cursor-col-resize touch-none bg-line before:absolute before:inset-y-0 before:-left-1 before:w-2 hover:bg-line-strong focus-visible:bg-focus md:block"
-        onPointerDown={(event) => event.currentTarget.setPointerCapture(event.pointerId)}
-        onPointerMove={onPointerMove}
-        onKeyDown={onKeyDown}
-      />
-      <div className={`min-h-0 min-w-0 flex-1 flex-col md:flex ${narrow === "second" ? "flex" : "hidden"}`}>{second}</div>
+      {second !== null && (
+        <>
+          <div
+            role="separator"
+            aria-orientation="vertical"
+            aria-label={t("resize")}
+            aria-valuenow={Math.round(share)}
+            aria-valuemin={min}
+            aria-valuemax={max}
+            tabIndex={0}
+            className="relative hidden w-px shrink-0 cursor-col-resize touch-none bg-line before:absolute before:inset-y-0 before:-left-1 before:w-2 hover:bg-line-strong focus-visible:bg-focus md:block"
+            onPointerDown={(event) => event.currentTarget.setPointerCapture(event.pointerId)}
+            onPointerMove={onPointerMove}
+            onKeyDown={onKeyDown}
+          />
+          <div className={`min-h-0 min-w-0 flex-1 flex-col md:flex ${narrow === "second" ? "flex" : "hidden"}`}>{second}</div>
+        </>
+      )}
     </div>
   );
 }

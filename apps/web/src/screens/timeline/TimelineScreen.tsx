@@ -154,20 +154,18 @@ function Room({ roomId }: { roomId: string }) {
           <span className="hidden truncate text-xs text-faint lg:inline">{room.data.room.topic}</span>
         )}
       </ScreenHeader>
-      {search.event === undefined ? (
-        <div className="flex min-h-0 flex-1 flex-col">{list}</div>
-      ) : (
-        <Split
-          name="timeline"
-          narrow="second"
-          first={<div className="flex min-h-0 flex-1 flex-col">{list}</div>}
-          second={
+      <Split
+        name="timeline"
+        narrow="second"
+        first={list}
+        second={
+          search.event === undefined ? null : (
             <Pane key={search.event}>
               <EventDrawer eventId={search.event} onSelect={select} onStep={step} onChange={change} linkTo={linkTo} />
             </Pane>
-          }
-        />
-      )}
+          )
+        }
+      />
     </>
   );
 }
