@@ -1,6 +1,7 @@
 """``agentos egress``: rules from the command line."""
 
 import json
+import os
 import subprocess
 from typing import Any
 from uuid import uuid4  # noqa: TID251 - a test's own workspace
@@ -20,7 +21,8 @@ class Shell:
 
     def run(self, *words: str, expected: int = 0) -> str:
         command = [*CLI, "egress", *words, *self._where]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        wide = {**os.environ, "COLUMNS": "200"}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=wide)
         assert done.returncode == expected, done.stdout + done.stderr
         return done.stdout + done.stderr
 
