@@ -62,6 +62,27 @@ async def test_a_grant_from_the_question_to_its_end(api: agentos.AsyncClient) ->
         await api.approvals.consume(made.approval_id, DIGEST, room_id=room_id)
 
 
+async def test_two_people_decide_on_what_they_saw(stack: Stack, workspace: str) -> None:
+    async with (
+        agentos.AsyncClient(stack.url, workspace_id=workspace, actor=("user", "ada")) as ada,
+        agentos.AsyncClient(stack.url, workspace_id=workspace, actor=("user", "bo")) as bo,
+    ):
+        made = await ada.approvals.create(
+            "email.send", required_approvals=2, escalation=[{"after_s": 600, "notify": "desk"}]
+        )
+        await bo.approvals.seen(made.approval_id)
+        first = await ada.approvals.decide(made.approval_id, "approve", client_token="click-1")
+        again = await ada.approvals.decide(made.approval_id, "approve", client_token="click-1")
+        assert (await bo.approvals.get(made.approval_id)).status == "pending"
+        assert again.event_id == first.event_id
+        with pytest.raises(agentos.Conflict, match="approval_action_mismatch"):
+            await bo.approvals.decide(made.approval_id, "approve", expected_digest=DIGEST)
+        await bo.approvals.decide(made.approval_id, "approve", expected_digest=made.action_digest)
+        approval = await ada.approvals.get(made.approval_id)
+        assert (approval.status, [vote["actor_id"] for vote in approval.votes]) == ("approved", ["ada", "bo"])
+        assert approval.seen_at is not None
+
+
 async def test_agents_are_refused(stack: Stack, workspace: str) -> None:
     async with agentos.AsyncClient(stack.url, workspace_id=workspace, actor=("agent", "bot")) as bot:
         made = await bot.approvals.create("email.send")

@@ -448,6 +448,12 @@ class Approval(Model):
     decided_at: datetime | None = None
     decision: str | None = None
     decision_reason: str | None = None
+    required_approvals: int = 1
+    votes: list[dict[str, Any]] = Field(default_factory=list)
+    notified_at: datetime | None = None
+    seen_at: datetime | None = None
+    delivered_at: datetime | None = None
+    consumed_at: datetime | None = None
     uses: int = 0
     created_at: datetime
     updated_at: datetime

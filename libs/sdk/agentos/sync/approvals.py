@@ -1,7 +1,7 @@
 """Approvals: asked for by whoever wants to act, decided by people, used once or for as long as they last."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -36,6 +36,8 @@ class Approvals:
         interactive: bool | None = None,
         action_digest: str | None = None,
         supersedes: str | None = None,
+        required_approvals: int | None = None,
+        escalation: Sequence[Mapping[str, Any]] | None = None,
         correlation_id: str | None = None,
         idempotency_key: str | None = None,
     ) -> ApprovalRequested:
@@ -44,6 +46,8 @@ class Approvals:
         Args:
             request: what exactly is to be done; without ``scope`` the approval allows this, once.
             expires_at: end of what is allowed. decide_by: until then it can be decided.
+            required_approvals: how many people must approve it.
+            escalation: whom to tell when nobody has answered: ``{"after_s": 300, "notify": "desk"}``.
         """
         body = {
             "action": action,
@@ -60,6 +64,8 @@ class Approvals:
             "interactive": interactive,
             "action_digest": action_digest,
             "supersedes": supersedes,
+            "required_approvals": required_approvals,
+            "escalation": None if escalation is None else [dict(step) for step in escalation],
             "correlation_id": correlation_id,
         }
         answer = self._connection.post("/v1/approvals", body, idempotency_key=idempotency_key)
@@ -113,8 +119,17 @@ class Approvals:
         expires_at: datetime | None = None,
         wake_at: datetime | None = None,
         expected_digest: str | None = None,
+        expected_policy_hash: str | None = None,
+        edited_request: Mapping[str, Any] | None = None,
+        client_token: str | None = None,
     ) -> Written:
-        """Decide, as a person: agents and services are refused. An approval or a denial is final."""
+        """Decide, as a person: agents and services are refused. An approval or a denial is final.
+
+        Args:
+            expected_digest, expected_policy_hash: what it is decided on; Conflict once that has moved.
+            edited_request: approves this in place of what was asked for.
+            client_token: the same decision with the same token is taken once.
+        """
         body = {
             "decision": decision,
             "reason": reason,
@@ -122,8 +137,15 @@ class Approvals:
             "expires_at": expires_at.isoformat() if expires_at else None,
             "wake_at": wake_at.isoformat() if wake_at else None,
             "expected_digest": expected_digest,
+            "expected_policy_hash": expected_policy_hash,
+            "edited_request": edited_request,
+            "client_token": client_token,
         }
         return (self._connection.post(f"/v1/approvals/{approval_id}/decide", body)).read(Written)
+
+    def seen(self, approval_id: str) -> Written:
+        """Note that a person has seen a request; the first time counts."""
+        return (self._connection.post(f"/v1/approvals/{approval_id}/seen", {})).read(Written)
 
     def cancel(self, approval_id: str, *, reason: str | None = None) -> Written:
         """Take a request back."""
