@@ -5,8 +5,9 @@ One ``.sql`` file beside one ``.py`` file per noun. Its statements:
 - ``table`` makes the table ``{table}``; ``indexes`` makes its key and what its readers need, which a rebuild does when
   the rows are in (so a noun whose statements update must have its key in ``table``); ``search`` (optional) makes
   indexes that only make reading faster and cost much to build, which a rebuild does after the switch.
-- every other one applies events. It reads them from ``{events}`` (all columns of ``evt_events`` and ``data`` out of its content, each stream in order)
-  and runs when an event of its types is among them. Statements run in the order in which the projection lists them.
+- every other one applies events. It reads them from ``{events}`` (all columns of ``evt_events``, and ``data`` out of
+  its content; each stream in order) and runs when an event of its types is among them. Statements run in the order in
+  which the projection lists them.
 
 So one batch may hold a whole life of an entity. A noun with states keeps to two statements: one inserts what was
 created; one folds everything after that (``distinct on (entity_id) ... order by entity_id, stream_seq desc`` for what
