@@ -16,7 +16,7 @@ from agentos_api.append.stream_cache import ABSENT, Entry, advance, follow, lead
 from agentos_api.command_type import CommandType
 from agentos_api.command_types import COMMAND_TYPES
 from agentos_shared import dlp
-from agentos_shared.domain import egress, incidents, principals
+from agentos_shared.domain import egress, ids, incidents, principals
 from agentos_shared.domain.actions import action_digest
 from agentos_shared.domain.artifacts import Kept
 from agentos_shared.domain.catalog import AGGREGATES, EVENT_TYPES
@@ -419,6 +419,18 @@ EXAMPLES += (
     Example("egress.send", _SENT, on="unknown egress", loaded=_sending("GET")),
     Example("egress.finish", {"result": "outcome_unknown", "outcome": _LOST}, on="unknown egress"),
     Example("egress.reconcile", {"outcome": "succeeded", "note": "it is in their log"}, on="unknown egress"),
+)
+_SECRET = {"secret_id": ids.derived_id(ids.SECRET, "ws_dev", "github"), "secret_name": "github"}
+_BOUND = {"version": 1, "hosts": ["api.github.com"], "methods": [], "places": ["header"]}
+EXAMPLES += (
+    Example("secret.record", {"doing": "upserted", **_SECRET, "created": True, **_BOUND}),
+    Example("secret.record", {"doing": "accessed", **_SECRET, "accessed_by_principal_id": _WATCHER}),
+    Example(
+        "secret.record",
+        {"doing": "injected", **_SECRET, "version": 1, "egress_request_id": "egr_" + "6f" * 16},
+    ),
+    Example("secret.record", {"doing": "key_rotated", "secret_id": _SECRET["secret_id"], "rewrapped": 1}),
+    Example("secret.record", {"doing": "removed", **_SECRET}),
 )
 LEAK = "the key is ghp_" + "0123456789abcdefghijABCDEFGHIJ012345"
 

@@ -17,11 +17,11 @@ from agentos_gateway.requests.sends import Sends
 from agentos_gateway.send import Outbound, client_context
 from agentos_gateway.settings import GatewaySettings
 from agentos_gateway.vault import Vault, open_ring
-from agentos_gateway.vault.keys import KeyPlace
+from agentos_gateway.vault.keys import KeyPlace, KeyProblem
 from agentos_shared.contracts import subjects
 from agentos_shared.host.health import Health, Unwell
 from agentos_shared.host.lifecycle import Clock, Rng, Shutdown, Tasks, connect
-from agentos_shared.host.settings import postgres_address
+from agentos_shared.host.settings import SettingsError, postgres_address
 from agentos_shared.store import migrate
 from agentos_shared.store.blobs import Blobs
 from agentos_shared.store.reader import Connection
@@ -120,9 +120,11 @@ class Gateway:
 
 def _master_key(settings: GatewaySettings) -> KeyPlace | None:
     given = settings.secrets_master_key
-    return open_ring(
-        None if given is None else given.get_secret_value(), settings.secrets_key_file, system=settings.secrets_keyring
-    )
+    text = None if given is None else given.get_secret_value()
+    try:
+        return open_ring(text, settings.secrets_key_file, system=settings.secrets_keyring)
+    except KeyProblem as problem:
+        raise SettingsError(str(problem)) from None
 
 
 async def _open(url: str) -> "asyncpg.Pool[asyncpg.Record]":
