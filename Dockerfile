@@ -1,5 +1,13 @@
 # One image for every service and for the migration job; the command says which.
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
+ARG NODE_IMAGE=node:24-bookworm-slim
+
+FROM ${NODE_IMAGE} AS web
+WORKDIR /src
+COPY apps/web/package.json apps/web/package-lock.json ./
+RUN npm ci --no-audit --no-fund
+COPY apps/web ./
+RUN npx vite build --outDir /ui
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_CACHE_DIR=/var/cache/pip
@@ -19,7 +27,8 @@ COPY services/gateway services/gateway
 COPY services/policy services/policy
 COPY services/projector services/projector
 COPY apps/cli apps/cli
-RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels \
+COPY --from=web /ui services/api/agentos_api/ui
+RUN AGENTOS_SKIP_UI=1 pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels \
         ./libs/shared ./libs/runtime ./libs/sdk ./services/api ./services/engine ./services/gateway ./services/policy ./services/projector ./apps/cli \
     && pip --python /opt/agentos/bin/python install --no-deps --no-index /wheels/*.whl
 

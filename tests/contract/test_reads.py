@@ -374,6 +374,24 @@ def test_a_stream_query_is_in_stream_order_and_pages_from_a_sequence(caller: Cal
     assert [row["stream_seq"] for row in caller.read("/v1/events", room_id=room, from_seq=28)["events"]] == [29, 30]
 
 
+def test_a_stream_query_pages_backwards_from_a_sequence(caller: Caller) -> None:
+    room = caller.room()["room_id"]
+    thread = caller.thread(room)["thread_id"]
+    for number in range(8):
+        caller.say(thread, f"p{number}")
+    query = {"stream_type": "room", "stream_id": room}
+
+    def seqs(**bounds: object) -> list[int]:
+        return [row["stream_seq"] for row in caller.all("/v1/events", "events", limit=3, **query, **bounds)]
+
+    assert seqs(order="desc", before_seq=6) == [5, 4, 3, 2, 1]
+    assert seqs(before_seq=6) == [1, 2, 3, 4, 5]
+    assert seqs(before_seq=6, from_seq=3, order="desc") == [5, 4]
+    assert seqs(before_seq=0) == []
+    fails(caller.get("/v1/events", before_seq="-1", **query), 400, "invalid_before_seq")
+    fails(caller.get("/v1/events", before_seq=1), 400, "invalid_before_seq")
+
+
 @pytest.mark.parametrize("bad", ["-1", "x", "1.5", "9223372036854775808", "9" * 40, "", "\x00"])
 def test_a_sequence_that_is_none_is_refused(caller: Caller, bad: str) -> None:
     answer = caller.get("/v1/events", stream_type="room", stream_id="room_x", from_seq=bad)

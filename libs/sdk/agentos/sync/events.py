@@ -34,6 +34,7 @@ class Events:
         *,
         stream: tuple[str, str] | None = None,
         from_seq: int | None = None,
+        before_seq: int | None = None,
         room_id: str | None = None,
         thread_id: str | None = None,
         run_id: str | None = None,
@@ -52,7 +53,7 @@ class Events:
 
         Args:
             stream: (type, id), such as ``("room", room_id)``.
-            from_seq: only what comes after it; only with ``stream`` or ``room_id``.
+            from_seq, before_seq: only what comes after, before it; only with ``stream`` or ``room_id``.
             event_type, event_types: of any of these types, at most 20.
             subject_agent_id: about this agent. subject_principal_id: by or about this principal.
             after_recorded_at, before_recorded_at: both exclusive.
@@ -62,6 +63,7 @@ class Events:
             "stream_type": stream[0] if stream else None,
             "stream_id": stream[1] if stream else None,
             "from_seq": from_seq,
+            "before_seq": before_seq,
             "room_id": room_id,
             "thread_id": thread_id,
             "run_id": run_id,
