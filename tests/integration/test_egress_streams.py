@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
@@ -184,8 +185,7 @@ class Greeting(asyncio.Protocol):
         self._words = words
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.write(self._words)
+        cast("asyncio.Transport", transport).write(self._words)
 
 
 @pytest.mark.parametrize(
@@ -220,8 +220,7 @@ class Arrival(asyncio.Protocol):
         self.transport: asyncio.Future[asyncio.Transport] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport.set_result(transport)
+        self.transport.set_result(cast("asyncio.Transport", transport))
 
 
 async def _client() -> tuple[asyncio.StreamReader, asyncio.StreamWriter, asyncio.Transport]:
@@ -328,8 +327,7 @@ async def test_a_tunnel_is_read_no_faster_than_the_other_side_takes() -> None:
     serve = _upstream()
     async with tunnelled(serve) as (_, writer, _, _):
         far_reader, far_writer = await serve
-        transport = far_writer.transport
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", far_writer.transport)
         transport.pause_reading()
         wrote = 0
         with contextlib.suppress(TimeoutError):
