@@ -1,5 +1,6 @@
 """Requests to the world outside: decided, sent once, and accounted for."""
 
+import asyncio
 import base64
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,8 +8,13 @@ from typing import Any
 from uuid import uuid4  # noqa: TID251 - a test's own workspace
 
 import httpx
+import orjson
 import pytest
 
+from agentos_runtime import nats as nats_runtime
+from agentos_runtime.datadir import DataDir
+from agentos_shared.bus.connection import connect
+from agentos_shared.contracts import subjects
 from tests.fixtures.outside import Outside, outside
 from tests.fixtures.stack import Stack, wait_until
 
@@ -222,3 +228,40 @@ def test_bodies_of_bytes_and_bad_ones(client: httpx.Client, world: Outside) -> N
     assert ask(client, world.url(), 400, headers={"Host": "elsewhere"})["error"] == "invalid_header"
     assert ask(client, world.url(), 400, body="a", body_base64="YQ==")["error"] == "invalid_request_body"
     assert client.get("/v1/egress/requests/egr_none").status_code == 404
+
+
+async def test_a_question_that_is_delivered_again_sends_nothing_again(
+    stack: Stack, client: httpx.Client, world: Outside
+) -> None:
+    ask_first(client, world, "POST")
+    told = ask(client, world.url("/redelivered"), method="POST")
+    decide(client, told["approval_id"])
+    question = orjson.dumps(
+        {
+            "workspace_id": client.headers["x-workspace-id"],
+            "egress_request_id": told["egress_request_id"],
+            "method": "POST",
+            "url": world.url("/redelivered"),
+            "headers": {},
+            "body": "",
+            "limits": {"timeout_s": 5.0, "max_response_bytes": 1000},
+            "again": False,
+            "obligations": told["obligations"],
+        }
+    )
+    bus = await connect(api_nats_url(stack), "api")
+    try:
+        at_once = [bus.request(subjects.GATEWAY_REQUEST, question, timeout=20) for _ in range(4)]
+        answers = [orjson.loads(reply.data) for reply in await asyncio.gather(*at_once)]
+        answers.append(orjson.loads((await bus.request(subjects.GATEWAY_REQUEST, question, timeout=20)).data))
+    finally:
+        await bus.close()
+    assert {answer["outcome"]["result"] for answer in answers} == {"succeeded"}
+    assert world.of("/redelivered") == 1
+
+
+def api_nats_url(stack: Stack) -> str:
+    """Of the API's own user."""
+    data = DataDir(stack.data_dir)
+    port = int(stack.nats_url.rsplit(":", 1)[1])
+    return nats_runtime.url("api", data.passwords(["nats_api"])["nats_api"], port)
