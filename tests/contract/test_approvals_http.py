@@ -201,9 +201,33 @@ def test_what_is_approved_may_be_edited(client: httpx.Client) -> None:
         client.post(f"{path}/consume", json={"action_digest": made["action_digest"]}), 409, "approval_action_mismatch"
     )
     make(client, f"{path}/consume", {"action_digest": found["action_digest"]}, 200)
-    of_a_tool = asked(client, action_digest=WRONG_DIGEST)
+    wish = {"action": "email.send", "actor_type": "service", "actor_id": "mailer", "context": {"to": "ada"}}
+    of_another = make(client, "/v1/policy/evaluate", wish, 200)["action_digest"]
+    of_a_tool = asked(client, action_digest=of_another)
     edit = {"decision": "approve", "edited_request": {"to": "bob"}}
     refused(client.post(f"{of_a_tool}/decide", json=edit), 409, "approval_not_editable")
+
+
+def test_what_is_seen_is_what_is_allowed(client: httpx.Client, room: str) -> None:
+    wish = {"action": "email.send", "room_id": room, "actor_type": "service", "actor_id": "mailer"}
+    digest = make(client, "/v1/policy/evaluate", {**wish, "context": {"to": "eve"}}, 200)["action_digest"]
+    others: list[dict[str, Any]] = [
+        {"action": "note.write", "request": {"to": "eve"}},
+        {"action": "note.write"},
+        {"request": {"to": "ada"}},
+        {"request": {"to": "eve"}, "room_id": None},
+        {"request": {"to": "eve"}, "actor_id": "other"},
+        {"actor_id": "other"},
+        {"action_digest": WRONG_DIGEST},
+    ]
+    for other in others:
+        body = {"action_digest": digest, **wish, **other}
+        problem = refused(client.post("/v1/approvals", json=body), 400, "approval_action_mismatch")
+        assert "request" in problem["detail"] or "action" in problem["detail"]
+    same = ask(client, **wish, request={"to": "eve"}, action_digest=digest)
+    assert same["action_digest"] == digest
+    path = asked(client, **wish, action_digest=digest)
+    assert row(client, path)["request"] == {"to": "eve"}, "what the digest is made of"
 
 
 def test_a_request_that_nobody_answers_is_escalated(client: httpx.Client) -> None:

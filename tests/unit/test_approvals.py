@@ -22,7 +22,7 @@ from agentos_shared.domain.approval_bodies import (
 )
 from agentos_shared.domain.approval_life import due_after
 from agentos_shared.domain.approval_scopes import Wish, covers
-from agentos_shared.domain.approvals import Approval
+from agentos_shared.domain.approvals import Act, Approval, Asking
 from agentos_shared.domain.decider import Command, Meta
 from agentos_shared.domain.envelope import timestamp
 from agentos_shared.domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
@@ -146,6 +146,37 @@ def test_a_digest_tells_everything_apart() -> None:
     assert action_digest("ws_1", "external_write", ADA.actor, None, None, {}) == action_digest(
         "ws_1", "external.write", ADA.actor, None, None, {}
     )
+
+
+ACT = Act("email.send", BOT.actor, "room_1", None, REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("members", "act", "meta"),
+    [
+        ({"action_digest": "sha256:" + "7" * 64}, None, BOT),
+        ({"action_digest": DIGEST, "action": "note.write"}, None, BOT),
+        ({"action_digest": DIGEST, "request": {"to": "eve"}}, None, BOT),
+        ({"action_digest": DIGEST, "room_id": None}, None, BOT),
+        ({"action_digest": DIGEST}, None, OTHER_BOT),
+        ({"action_digest": DIGEST}, None, ADA),
+        ({"action_digest": DIGEST, "request": {}}, None, BOT),
+        ({"action_digest": DIGEST, "request": {}, "action": "note.write"}, ACT, BOT),
+        ({"action_digest": DIGEST, "request": {}}, ACT, OTHER_BOT),
+        ({"action_digest": DIGEST, "request": {}}, ACT._replace(parameters={"to": "eve"}), BOT),
+    ],
+)
+def test_a_digest_of_something_else_is_refused(members: dict[str, Any], act: Act | None, meta: Meta) -> None:
+    command = asking(**members)
+    command = command._replace(meta=meta, loaded=Asking(command.loaded, act))
+    refused(Invalid, "approval_action_mismatch", lambda: PLACE.when(approvals.create, command))
+
+
+@pytest.mark.parametrize("meta", [BOT, ADA])
+def test_a_digest_without_its_request_brings_the_request_on_record(meta: Meta) -> None:
+    command = asking(request={}, action_digest=DIGEST)
+    (event,) = PLACE.when(approvals.create, command._replace(meta=meta, loaded=Asking(command.loaded, ACT)))
+    assert (event.data["request"], event.data["action_digest"]) == (REQUEST, DIGEST)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +354,7 @@ def test_what_is_approved_may_be_edited() -> None:
         "invalid_edited_request",
         lambda: PENDING.when(decisions.decide, answering("deny", edited_request=edited)),
     )
-    of_a_tool = PLACE.and_then(approvals.create, asking(action_digest="sha256:" + "7" * 64))
+    of_a_tool = PLACE.and_then(approvals.create, asking(request={}, action_digest="sha256:" + "7" * 64))
     refused(
         Conflict,
         "approval_not_editable",

@@ -9,7 +9,8 @@ from agentos_api.command_type import Reader
 from agentos_shared.domain import targets
 from agentos_shared.domain.actions import action_digest
 from agentos_shared.domain.approval_answers import Deciding, Review, needs_review
-from agentos_shared.domain.approval_bodies import DecideApproval
+from agentos_shared.domain.approval_bodies import CreateApproval, DecideApproval
+from agentos_shared.domain.approvals import Act, Asking
 from agentos_shared.domain.envelope import Actor, Event
 from agentos_shared.domain.policy.evaluate import DATA_ACTIONS
 from agentos_shared.domain.policy.facts import Request
@@ -27,6 +28,24 @@ async def deciding(reader: Reader, approval: Location, body: DecideApproval) -> 
     """The time, and what the gate says of what would be allowed, where the decision needs that."""
     review = await _review(reader, approval, body) if needs_review(body) else None
     return Deciding(CLOCK.now(), review)
+
+
+async def asking(reader: Reader, home: Location, body: CreateApproval) -> Asking:
+    """The time, and what a digest is of that came without its request: the gate was asked about it before."""
+    if body.action_digest is None or body.request:
+        return Asking(CLOCK.now())
+    row = await reader.pool.fetchrow(SQL["decided"], home.workspace_id, body.action_digest)
+    return Asking(CLOCK.now(), None if row is None else _act_of(event_of(row)))
+
+
+def _act_of(decided: Event) -> Act:
+    data, context = decided.data, decided.parsed_content()["policy_context"]
+    egress = context.keys() >= _OF_EGRESS and data.get("category") == "egress"
+    parameters = {name: context[name] for name in _OF_EGRESS} if egress else context
+    actor = Actor(decided.actor_type, decided.actor_id, decided.actor_principal_id)
+    if data.get("inputs"):  # a person may have asked about somebody else
+        actor = Actor(*data["inputs"]["actor"])
+    return Act(data.get("action", ""), actor, decided.room_id, decided.run_id, dict(parameters))
 
 
 async def _review(reader: Reader, approval: Location, body: DecideApproval) -> Review | None:

@@ -29,10 +29,12 @@ class Escalation(BaseModel):
 class CreateApproval(CommandBody):
     """Asks a person to allow an action. Nobody may act before the answer, and silence is a no: at ``decide_by`` (by
     default in 24 hours, ``interactive`` ones in one) the request expires. ``expires_at`` ends what the approval allows.
-    Without ``scope`` it allows exactly this action, once: ``action_digest`` tells which, and is made from ``request``
-    unless it is given. ``supersedes`` names an open request of the same room that this one replaces. Of ``escalation``
-    each step becomes an ``approval.escalated`` when the request has been pending for so long. ``required_approvals`` is
-    how many people must approve it, on the same terms; one denial is enough to deny it.
+    Without ``scope`` it allows exactly this action, once: ``action_digest`` tells which, and is made from ``action``,
+    ``request``, the place and the actor. One that is given must be of just these; without ``request``, it must be of a
+    decision of the gate in the last day, whose parameters then are the request. ``supersedes`` names an open request of
+    the same room that this one replaces. Of ``escalation`` each step becomes an ``approval.escalated`` when the request
+    has been pending for so long. ``required_approvals`` is how many people must approve it, on the same terms; one
+    denial is enough to deny it.
     """
 
     action: ActionName

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from agentos_shared.domain import approval_amounts
 from agentos_shared.domain.actions import action_digest, normalised
@@ -134,15 +134,46 @@ class Approval:
         )
 
 
+class Act(NamedTuple):
+    """What the gate was asked about, as its decision is on record.
+
+    Args:
+        parameters: what the digest is made of.
+    """
+
+    action: str
+    actor: Actor
+    room_id: str | None
+    run_id: str | None
+    parameters: Json
+
+    def digest(self, workspace_id: str) -> str:
+        """Of exactly this."""
+        return action_digest(workspace_id, self.action, self.actor, self.room_id, self.run_id, self.parameters)
+
+
+class Asking(NamedTuple):
+    """What asking needs to know besides states.
+
+    Args:
+        act: the one of the ``action_digest`` that came without its request; None: nobody knows of such a one.
+    """
+
+    now: datetime
+    act: Act | None = None
+
+
 def create(command: Command[CreateApproval], view: View) -> list[NewEvent]:
-    """``approval.requested``, after ``approval.superseded`` of the one that it replaces.
+    """``approval.requested``, after ``approval.superseded`` of the one that it replaces. ``command.loaded`` is
+    :class:`Asking`, or the time alone.
 
     Raises:
-        Invalid: ``invalid_scope``, ``invalid_expires_at``, ``invalid_decide_by``, ``invalid_escalation``,
-            ``run_room_mismatch``, ``run_thread_mismatch``.
+        Invalid: ``approval_action_mismatch``, ``invalid_scope``, ``invalid_expires_at``, ``invalid_decide_by``,
+            ``invalid_escalation``, ``run_room_mismatch``, ``run_thread_mismatch``.
         NotFound: ``approval_not_found`` of ``supersedes``. Conflict: as :func:`decide`, of that one.
     """
-    body, meta, now = command.body, command.meta, command.loaded
+    body, meta = command.body, command.meta
+    now = command.loaded.now if isinstance(command.loaded, Asking) else command.loaded
     run = view.get(Run, body.run_id) if body.run_id else None
     room = view.get(Room, command.room_id) if command.room_id else None
     if run is not None and body.room_id is not None and body.room_id != run.room_id:
@@ -152,11 +183,11 @@ def create(command: Command[CreateApproval], view: View) -> list[NewEvent]:
     expect_version(command, view)
     action = normalised(body.action)
     inherits = run is not None and body.correlation_id is None
+    digest, request = _asked_for(command)
     approval = Approval(
         meta.workspace_id,
         action,
-        body.action_digest
-        or action_digest(meta.workspace_id, action, meta.actor, command.room_id, body.run_id, body.request),
+        digest,
         meta.actor,
         now,
         command.room_id,
@@ -186,7 +217,7 @@ def create(command: Command[CreateApproval], view: View) -> list[NewEvent]:
         {
             "action": action,
             "title": body.title,
-            "request": body.request,
+            "request": request,
             "context": body.context,
             "scope": scope,
             "expires_at": told(expires_at),
@@ -198,17 +229,52 @@ def create(command: Command[CreateApproval], view: View) -> list[NewEvent]:
             "required_approvals": body.required_approvals,
         },
     )
-    return [*_superseded(command, view), requested]
+    return [*_superseded(command, view, now), requested]
 
 
-def _superseded(command: Command[CreateApproval], view: View) -> list[NewEvent]:
+def _asked_for(command: Command[CreateApproval]) -> tuple[str, Json]:
+    """The digest of what is asked for, and the request that it is made of: what people see is what is allowed.
+
+    Raises:
+        Invalid: ``approval_action_mismatch``.
+    """
+    body, meta = command.body, command.meta
+    if body.action_digest is not None and not body.request and not isinstance(command.loaded, Asking):
+        return body.action_digest, body.request  # the caller of this function knows what it is of
+    act = command.loaded.act if isinstance(command.loaded, Asking) else None
+    own = action_digest(meta.workspace_id, body.action, meta.actor, command.room_id, body.run_id, body.request)
+    if body.action_digest in (None, own):
+        return own, body.request
+    if body.request or act is None or act.digest(meta.workspace_id) != body.action_digest:
+        raise Invalid(
+            "approval_action_mismatch",
+            "action_digest is of something else than what this asks for. Send the request that it is made of (the "
+            "context of an evaluation, {tool_name, input} of a tool call, {method, url, body_sha256} of an egress "
+            "request) with the same action, room_id, run_id and actor; or leave action_digest out.",
+            action_digest=own,
+        )
+    same_place = command.room_id in (None, act.room_id) and body.run_id in (None, act.run_id)
+    # A person may ask on behalf of whoever was refused; nobody else asks for what another does.
+    same_actor = meta.actor.type == "user" or (meta.actor.type, meta.actor.id) == (act.actor.type, act.actor.id)
+    if normalised(body.action) != normalised(act.action) or not same_place or not same_actor:
+        raise Invalid(
+            "approval_action_mismatch",
+            "action_digest is of another action, place or actor than this asks for. Ask with those of the decision.",
+            action=act.action,
+            room_id=act.room_id,
+            run_id=act.run_id,
+        )
+    return body.action_digest, act.parameters
+
+
+def _superseded(command: Command[CreateApproval], view: View, now: datetime) -> list[NewEvent]:
     old_id = command.body.supersedes
     if old_id is None:
         return []
     old = view.get(Approval, old_id)
     if old is None or (old.workspace_id, old.room_id) != (command.meta.workspace_id, command.room_id):
         raise NotFound("approval_not_found", "There is no such approval in this room: supersedes names none.")
-    require_open(old, command.loaded)
+    require_open(old, now)
     return [event_of(old_id, old, command.meta, "approval.superseded", {"superseded_by": command.entity_id})]
 
 

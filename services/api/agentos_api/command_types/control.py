@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from agentos_api.append.locator import Location
-from agentos_api.approval_reviews import deciding
+from agentos_api.approval_reviews import asking, deciding
 from agentos_api.command_type import CommandType, Reader, Reference
 from agentos_shared.domain import (
     approval_bodies,
@@ -102,7 +102,7 @@ CONTROL: Final = (
         home=_home,
         refs=_named,
         reads=_asked,
-        load=_now,
+        load=asking,
         extra=_digest,
     ),
     CommandType(
