@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_setting_is_documented() -> None:
-    names = r"^((?:AGENTOS|POLICY|EGRESS)_\w+)="
+    names = r"^((?:AGENTOS|POLICY|EGRESS|SECRETS)_\w+)="
     documented = set(re.findall(names, (ROOT / ".env.example").read_text(), re.MULTILINE))
     kinds = (ApiSettings, EngineSettings, GatewaySettings, PolicySettings, ProjectorSettings, WorkerSettings)
     of_services = {
