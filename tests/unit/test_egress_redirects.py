@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from agentos_gateway.address import AddressDenied, Guard, parse
+from agentos_gateway.requests.outcome import redirect_told
 from agentos_gateway.send.headers import BadFraming, Header, body_framing, end_to_end
 from agentos_gateway.send.redirects import BadRedirect, next_hop
 from tests.fixtures.hostile_urls import DENIED, REFUSED
@@ -181,3 +182,20 @@ def test_lengths() -> None:
     assert body_framing([("transfer-encoding", "Chunked")]) == "chunked"
     with pytest.raises(BadFraming):
         body_framing([("transfer-encoding", "chunked")], http_1_0=True)
+
+
+def test_what_is_told_of_a_redirect() -> None:
+    told = redirect_told(BASE, "POST", HEADERS, 307, [("Location", "https://other.example/x")])
+    assert told == {
+        "redirect": {
+            "url": "https://other.example/x",
+            "method": "POST",
+            "headers": ["accept", "user-agent"],
+            "keeps_body": True,
+            "same_origin": False,
+        }
+    }
+    assert redirect_told(BASE, "GET", HEADERS, 200, []) == {}
+    refused = redirect_told(BASE, "GET", HEADERS, 302, [("Location", "http://0x7f.1/")])["redirect"]
+    assert refused["error_code"] == "numeric_host"
+    assert "0x7f" not in refused["detail"]

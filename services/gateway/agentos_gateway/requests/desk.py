@@ -225,11 +225,13 @@ class Desk:
             result = "failed" if unsent else "outcome_unknown"
             return await self._finished(asked, sender, announced, result, told, unsent=unsent)
         failpoint("gateway.after_head")
+        headers = outgoing.scrubbed_headers(response.headers)
         told |= {
             "status": response.status,
-            "headers": outcome.headers_told(outgoing.scrubbed_headers(response.headers)),
+            "headers": outcome.headers_told(headers),
             "address": response.address,
             "ttfb_ms": round(response.ttfb_ms, 1),
+            **outcome.redirect_told(pinned.target, asked.method, asked.headers, response.status, headers),
         }
         try:
             await body.take(response.body)

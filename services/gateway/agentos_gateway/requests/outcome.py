@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from agentos_gateway.address import Target
+from agentos_gateway.send.redirects import BadRedirect, next_hop
 from agentos_shared.store.blobs import Blobs
 
 #: What is kept in the event itself.
@@ -48,6 +50,27 @@ def headers_told(headers: Sequence[tuple[str, str]]) -> list[list[str]]:
         [name.lower(), "[withheld]" if name.lower() in _WITHHELD else value[:MAX_FIELD_BYTES]]
         for name, value in headers[:MAX_FIELDS]
     ]
+
+
+def redirect_told(
+    target: Target, method: str, headers: Sequence[tuple[str, str]], status: int, answered: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    """Where a redirect leads, for whoever asks for it next; nothing follows it. ``{}`` if the answer is none."""
+    try:
+        hop = next_hop(target, method, headers, status, answered)
+    except BadRedirect as error:
+        return {"redirect": {"error_code": error.code, "detail": error.detail}}
+    if hop is None:
+        return {}
+    return {
+        "redirect": {
+            "url": hop.target.url,
+            "method": hop.method,
+            "headers": sorted({name.lower() for name, _ in hop.headers}),
+            "keeps_body": hop.keeps_body,
+            "same_origin": hop.same_origin,
+        }
+    }
 
 
 async def content_told(kept: bytes, blobs: Blobs) -> dict[str, Any]:
