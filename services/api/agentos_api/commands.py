@@ -31,6 +31,7 @@ from agentos_shared.domain.decider import Command, CommandBody, Decide, LeasedBo
 from agentos_shared.domain.engine_checks import VerifiedEngine
 from agentos_shared.domain.envelope import Actor, ActorType, Stream
 from agentos_shared.domain.errors import DomainError, Forbidden, Invalid, NotFound
+from agentos_shared.domain.grants import Moment
 from agentos_shared.domain.kill_switches import switches_id
 from agentos_shared.domain.policy import learning
 from agentos_shared.domain.policy.facts import Request
@@ -218,7 +219,8 @@ class Commands:
         """
 
         async def run() -> Answer:
-            parts = [await self._prepare(kind, caller, body, None) for body in bodies]
+            alone = len(bodies) == 1
+            parts = [await self._prepare(kind, caller, body, None, alone=alone) for body in bodies]
             return await self._submit(parts, caller, key, size, render)
 
         self._require_space()
@@ -327,6 +329,8 @@ class Commands:
         _require_covered(kind, caller, room_id)
         loaded = None if kind.load is None else await kind.load(self._reader, location, body)
         command = await self._gated(kind, Command(body, meta, entity_id, parent_id, room_id, loaded), location)
+        if kind.weigh is not None:
+            command = command._replace(loaded=await kind.weigh(self._reader, command))
         command = await self._counted(command)
         await self._spend(kind, command, caller, alone)
         scan = loaded.scan if isinstance(loaded, Kept) else None
@@ -364,8 +368,9 @@ class Commands:
     async def _leaning(self, part: Part) -> Part:
         """An act, with what must stand when it is appended: what stops acts, whoever does it, and what allows it."""
         meta = part.command.meta
-        gated = part.command.loaded if isinstance(part.command.loaded, Gated) else None
-        if gated is not None and gated.refused:
+        loaded = part.command.loaded
+        gated = loaded if isinstance(loaded, Gated) else loaded.gated if isinstance(loaded, Moment) else None
+        if gated is not None and gated.refused and loaded is gated:
             return part
         names = {switches_id(meta.workspace_id)}
         if meta.actor.type == "agent" and meta.actor.id.startswith(ids.AGENT):
@@ -377,7 +382,7 @@ class Commands:
         home = Stream("workspace", meta.workspace_id)
         leans = [(home, name) for name in sorted(names)]
         approval_id = None if gated is None else gated.decision.approval_id
-        if approval_id is not None:
+        if approval_id is not None and loaded is gated:
             place = await self.location(("approval", approval_id), meta.workspace_id)
             leans.append((place.stream, approval_id))
         here = tuple(name for stream, name in leans if stream == part.stream)

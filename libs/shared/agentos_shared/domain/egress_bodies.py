@@ -93,7 +93,7 @@ class RequestEgress(CommandBody):
         except (binascii.Error, ValueError):
             raise Invalid("invalid_request_body", "body_base64 is no base64.") from None
         if len(raw) > MAX_BODY_BYTES:
-            raise Invalid("invalid_request_body", f"A body has at most {MAX_BODY_BYTES} bytes here; use the proxy.")
+            raise Invalid("invalid_request_body", f"A body has at most {MAX_BODY_BYTES} bytes.")
         return raw
 
     def checked_headers(self) -> dict[str, str]:
