@@ -169,6 +169,7 @@ def test_what_belongs_to_one_hop_ends_there() -> None:
         [("Transfer-Encoding", "chunked ")],
         [("Transfer-Encoding", "\x0bchunked")],
         [("Transfer-Encoding", "")],
+        [("Content-Length ", "1")],
     ],
 )
 def test_lengths_that_are_not_certain(headers: list[Header]) -> None:

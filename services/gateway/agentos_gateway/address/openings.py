@@ -6,7 +6,8 @@ that resolves to 127.0.0.1 gains nothing from an opening for ``127.0.0.1:8080``,
 """
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from agentos_gateway.address.table import classify
@@ -31,7 +32,7 @@ class Opening:
         """Whether this target may lead to this address."""
         if target.host != self.host or target.port != self.port or not classify(address).openable:
             return False
-        plain = ip_address(address)
+        plain = _plain(address)
         return any(plain.version == network.version and plain in network for network in self.networks)
 
 
@@ -56,6 +57,11 @@ def parse_opening(text: str) -> Opening:
     else:
         raise BadOpening("a name is opened together with its networks, such as git.corp:443=10.0.0.0/8")
     return Opening(target.host, target.port, networks)
+
+
+@lru_cache(maxsize=1024)
+def _plain(address: str) -> IPv4Address | IPv6Address:
+    return ip_address(address)
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:

@@ -15,7 +15,7 @@ from typing import Final
 import httptools
 
 from agentos_gateway.send.failures import Phase, SendFailed
-from agentos_gateway.send.headers import BadFraming, Header, body_framing, lowered
+from agentos_gateway.send.headers import BadFraming, Header, body_framing
 from agentos_gateway.send.request import OutboundRequest
 
 HIGH_WATER: Final = 256 * 1024
@@ -209,7 +209,6 @@ class Exchange:
             framing = body_framing(headers, http_1_0=version == "1.0")
         except BadFraming as error:
             raise self._stop("protocol_error", str(error)) from error
-        self._check_fields(headers)
         bodiless = self._no_body or status in (101, 204, 304)
         self.switched = status == 101
         self.until_close = framing is None and not bodiless
@@ -257,10 +256,6 @@ class Exchange:
         self._fields.clear()
         self._field_bytes = 0
         self._reason = b""
-
-    def _check_fields(self, headers: tuple[Header, ...]) -> None:
-        if any(lowered(name) is None for name, _ in headers):
-            raise self._stop("protocol_error", "a field name is not one")
 
     def _stop(self, code: str, detail: str) -> SendFailed:
         self._problem = self._failed(code, detail)

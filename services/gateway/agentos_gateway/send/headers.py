@@ -58,8 +58,16 @@ def body_framing(headers: Sequence[Header], *, http_1_0: bool = False) -> int | 
     Raises:
         BadFraming: two answers, or none that is certain.
     """
-    lengths = values(headers, "content-length")
-    codings = values(headers, "transfer-encoding")
+    lengths: list[str] = []
+    codings: list[str] = []
+    for name, value in headers:
+        match lowered(name):
+            case None:
+                raise BadFraming("a field name is not one")
+            case "content-length":
+                lengths.append(value)
+            case "transfer-encoding":
+                codings.append(value)
     if codings:
         if lengths:
             raise BadFraming("Content-Length and Transfer-Encoding contradict each other")

@@ -60,8 +60,8 @@ class Outbound:
             RequestRefused: the request cannot be sent as it is; nothing was.
             SendFailed: no answer; its ``bytes_sent`` says whether anything left.
         """
-        head(pinned.target, request)
-        return await self.send(await self.connect(pinned, request), request)
+        written = head(pinned.target, request)
+        return await self._sent(await self.connect(pinned, request), request, written)
 
     async def connect(self, pinned: Pinned, request: OutboundRequest) -> Ready:
         """A connection for this request, kept or new. Give it to :meth:`send` or :meth:`give_back`.
@@ -92,6 +92,9 @@ class Outbound:
         except BaseException:
             self.give_back(ready)
             raise
+        return await self._sent(ready, request, written)
+
+    async def _sent(self, ready: Ready, request: OutboundRequest, written: bytes) -> Response:
         link, reused = ready.link, ready.reused
         if not link.alive:
             link, reused = await self._connected(ready.pinned, request.timeouts), False
