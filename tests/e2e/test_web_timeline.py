@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.fixtures.browser import Watched
+from tests.fixtures.browser import Watched, violations
 from tests.fixtures.stack import Stack
 
 XSS = (
@@ -248,6 +248,21 @@ def test_filters_and_the_open_event_are_in_the_address(stack: Stack, profile: Ca
     expect(again.get_by_test_id("timeline").get_by_text("hay", exact=True)).to_have_count(0)
     gone = person.open(f"{desk.page}?event=019ab3c4-5d6e-7f80-9123-456789abcdef")
     expect(gone.get_by_test_id("drawer")).to_contain_text("There is no such event")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_stands_in_the_way_of_anybody(stack: Stack, profile: Callable[..., Watched], scheme: str) -> None:
+    desk = Desk(stack.url)
+    desk.say("# A heading\n\n- **bold** and `code`\n\n> quoted [link](https://example.org)\n\n```\nblock\n```")
+    page = profile(color_scheme=scheme, reduced_motion="reduce").open(desk.page)
+    shows(page, "A heading")
+    assert violations(page) == []
+    page.get_by_test_id("event").last.get_by_role("button").first.click()
+    expect(page.get_by_test_id("drawer")).to_contain_text("content_md")
+    assert violations(page) == []
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("option").first).to_be_visible()
+    assert violations(page) == []
 
 
 def test_the_shell_by_keyboard_and_in_korean(stack: Stack, profile: Callable[..., Watched]) -> None:

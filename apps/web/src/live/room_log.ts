@@ -58,7 +58,11 @@ export function passes(filter: Filter, event: Event): boolean {
   );
 }
 
-const FRAME_MS = 100;
+/** ms between two drawings of what comes: fewer while much comes, since nobody reads along then. */
+const CALM_MS = 80;
+const BUSY_MS = 250;
+/** Events since the last drawing that count as much. */
+const MUCH = 8;
 
 export class RoomLog {
   #events: Event[] = [];
@@ -76,6 +80,8 @@ export class RoomLog {
   #shared: SharedConnection | null = null;
   #filling: Promise<void> | null = null;
   #head = 0;
+  #drawn = 0;
+  #wasBusy = false;
   #closed = false;
   #snapshot: Snapshot;
   #frame: ReturnType<typeof setTimeout> | undefined;
@@ -273,9 +279,10 @@ export class RoomLog {
     }
   }
 
-  /** Many small changes make one: the page is drawn at most ten times a second. */
+  /** Many small changes make one. */
   #soon(): void {
-    this.#frame ??= setTimeout(() => requestAnimationFrame(() => this.#changed()), FRAME_MS);
+    const wait = this.#cursor - this.#drawn > MUCH || this.#wasBusy ? BUSY_MS : CALM_MS;
+    this.#frame ??= setTimeout(() => requestAnimationFrame(() => this.#changed()), wait);
   }
 
   #made(): Snapshot {
@@ -294,6 +301,8 @@ export class RoomLog {
   #changed(): void {
     clearTimeout(this.#frame);
     this.#frame = undefined;
+    this.#wasBusy = this.#cursor - this.#drawn > MUCH;
+    this.#drawn = this.#cursor;
     this.#events = [...this.#events]; // what was handed out before stays as it is
     this.#snapshot = this.#made();
     for (const listener of this.#listeners) listener();

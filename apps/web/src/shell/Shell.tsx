@@ -15,6 +15,7 @@ import { IconButton } from "@/ui/Button";
 import { EmptyState } from "@/ui/EmptyState";
 import { Keys } from "@/ui/Keys";
 import { Pane } from "@/ui/Pane";
+import { ScreenHeader } from "@/ui/ScreenHeader";
 import { Skeleton } from "@/ui/Skeleton";
 
 const loadPalette = () => import("@/shell/Palette");
@@ -141,15 +142,18 @@ function NavigationLink({ entry, onFollow }: { entry: NavigationEntry; onFollow:
 export function NotFound() {
   const t = useTexts(texts);
   return (
-    <EmptyState
-      icon={<MapPinOff />}
-      title={t("not_found")}
-      hint={t("not_found_hint")}
-      action={
-        <Link to="/timeline" className="text-xs font-medium text-accent underline">
-          {t("to_timeline")}
-        </Link>
-      }
-    />
+    <>
+      <ScreenHeader title={t("not_found")} />
+      <EmptyState
+        icon={<MapPinOff />}
+        title={t("not_found")}
+        hint={t("not_found_hint")}
+        action={
+          <Link to="/timeline" className="text-xs font-medium text-accent underline">
+            {t("to_timeline")}
+          </Link>
+        }
+      />
+    </>
   );
 }

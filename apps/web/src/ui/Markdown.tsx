@@ -1,4 +1,4 @@
-import type { ComponentProps } from "react";
+import { type ComponentProps, memo } from "react";
 import ReactMarkdown from "react-markdown";
 import remarkGfm from "remark-gfm";
 
@@ -45,9 +45,12 @@ const COMPONENTS: ComponentProps<typeof ReactMarkdown>["components"] = {
 };
 
 const PLUGINS = [remarkGfm];
+/** Without any of these a text says the same as Markdown, and need not be parsed: most lines of most agents. */
+const MARKS = /[*_`#[\]<>|~\\!&:@\n]|^\s*(?:[-+=]|\d+[.)])|^\s{4}|www\./;
 
 /** A user's Markdown: HTML in it is shown as text, links are http, https or mailto, and nothing is loaded. */
-export function Markdown({ text }: { text: string }) {
+export const Markdown = memo(function Markdown({ text }: { text: string }) {
+  if (!MARKS.test(text)) return <p className="min-w-0 break-words">{text}</p>;
   return (
     <div className="min-w-0 space-y-2 break-words">
       <ReactMarkdown remarkPlugins={PLUGINS} components={COMPONENTS}>
@@ -55,4 +58,4 @@ export function Markdown({ text }: { text: string }) {
       </ReactMarkdown>
     </div>
   );
-}
+});

@@ -36,7 +36,7 @@ export function EventList({ rows, log, snapshot, selected, actions }: {
     getItemKey: (index) => rows[index]?.key ?? index,
     anchorTo: "end",
     followOnAppend: snapshot.following,
-    overscan: 12,
+    overscan: 6,
   });
   const toEnd = useCallback((): void => {
     log.resume();

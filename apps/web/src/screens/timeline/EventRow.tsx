@@ -21,11 +21,7 @@ export interface RowActions {
 const COLUMNS = "grid grid-cols-[4.5rem_1rem_minmax(0,1fr)] gap-x-2.5 px-4 sm:grid-cols-[6rem_1rem_minmax(0,1fr)]";
 
 /** One row of the timeline. */
-export const TimelineRow = memo(function TimelineRow({ row, selected, actions }: {
-  row: Row;
-  selected: boolean;
-  actions: RowActions;
-}) {
+export const TimelineRow = memo(function TimelineRow({ row, selected, actions }: RowProps) {
   switch (row.kind) {
     case "event":
       return <EventRow event={row.event} inside={row.inside} selected={selected} actions={actions} />;
@@ -36,7 +32,25 @@ export const TimelineRow = memo(function TimelineRow({ row, selected, actions }:
     case "new":
       return <NewRow />;
   }
-});
+}, isSame);
+
+interface RowProps {
+  row: Row;
+  selected: boolean;
+  actions: RowActions;
+}
+
+/** Rows are made anew with each change of the list; what they say seldom changes. */
+function isSame(before: RowProps, after: RowProps): boolean {
+  if (before.selected !== after.selected || before.actions !== after.actions) return false;
+  const { row: a } = before;
+  const { row: b } = after;
+  if (a.kind === "event" && b.kind === "event") return a.event === b.event && a.inside === b.inside;
+  if (a.kind === "fold" && b.kind === "fold") {
+    return a.open === b.open && a.events.length === b.events.length && a.events.at(-1) === b.events.at(-1);
+  }
+  return a.kind === b.kind && (a.kind !== "gap" || b.kind !== "gap" || a.missing === b.missing);
+}
 
 function EventRow({ event, inside, selected, actions }: {
   event: Event;
@@ -81,7 +95,7 @@ function EventRow({ event, inside, selected, actions }: {
           </button>
           {event.redaction_level !== "none" && <Badge tone="held">{event.redaction_level}</Badge>}
           {event.zone === "high_stakes" && <Badge tone="danger">high_stakes</Badge>}
-          <span className="relative flex h-5 items-center opacity-0 group-focus-within:opacity-100 group-hover:opacity-100">
+          <span className="relative hidden h-5 items-center opacity-0 group-focus-within:opacity-100 group-hover:opacity-100 sm:flex">
             <Copy
               label={t("copy_link")}
               icon={<Link2 aria-hidden className="size-3.5" />}

@@ -27,8 +27,6 @@ export function FilterBar({ search, onChange, events }: {
 }) {
   const t = useTexts(texts);
   const chosen = search.types?.split(",") ?? [];
-  const types = several([...chosen, ...events.map(({ event_type }) => event_type)]);
-  const actors = several([...(search.actor === undefined ? [] : [search.actor]), ...events.map(({ actor_id }) => actor_id)]);
   const toggle = (type: string, on: boolean): void => {
     const next = on ? [...chosen, type] : chosen.filter((each) => each !== type);
     onChange({ types: next.length === 0 ? undefined : next.join(",") });
@@ -38,18 +36,10 @@ export function FilterBar({ search, onChange, events }: {
     <div className="flex shrink-0 flex-wrap items-center gap-1.5 border-b bg-bg px-4 py-1.5" role="search" aria-label={t("filter")}>
       <TextFilter value={search.q ?? ""} onChange={(q) => onChange({ q: q === "" ? undefined : q })} />
       <Menu trigger={<Trigger label={t("types")} count={chosen.length} />}>
-        {types.map((type) => (
-          <MenuCheck key={type} checked={chosen.includes(type)} onChange={(on) => toggle(type, on)}>
-            <span className="font-mono">{type}</span>
-          </MenuCheck>
-        ))}
+        <TypeChecks chosen={chosen} events={events} onToggle={toggle} />
       </Menu>
       <Menu trigger={<Trigger label={t("actor")} chosen={search.actor} />}>
-        <MenuChoices
-          value={search.actor ?? ""}
-          onChange={(actor) => onChange({ actor: actor === "" ? undefined : actor })}
-          choices={[any, ...actors.map((value) => ({ value, label: value }))]}
-        />
+        <ActorChoices chosen={search.actor} events={events} onChange={(actor) => onChange({ actor })} />
       </Menu>
       <Menu trigger={<Trigger label={t("zone")} chosen={search.zone} />}>
         <MenuChoices
@@ -83,6 +73,36 @@ export function FilterBar({ search, onChange, events }: {
         {t("fold")}
       </label>
     </div>
+  );
+}
+
+// Components of their own, since what they list is looked for in thousands of events: once they are opened.
+
+function TypeChecks({ chosen, events, onToggle }: {
+  chosen: readonly string[];
+  events: readonly Event[];
+  onToggle: (type: string, on: boolean) => void;
+}) {
+  return several([...chosen, ...events.map(({ event_type }) => event_type)]).map((type) => (
+    <MenuCheck key={type} checked={chosen.includes(type)} onChange={(on) => onToggle(type, on)}>
+      <span className="font-mono">{type}</span>
+    </MenuCheck>
+  ));
+}
+
+function ActorChoices({ chosen, events, onChange }: {
+  chosen: string | undefined;
+  events: readonly Event[];
+  onChange: (actor: string | undefined) => void;
+}) {
+  const t = useTexts(texts);
+  const actors = several([...(chosen === undefined ? [] : [chosen]), ...events.map(({ actor_id }) => actor_id)]);
+  return (
+    <MenuChoices
+      value={chosen ?? ""}
+      onChange={(actor) => onChange(actor === "" ? undefined : actor)}
+      choices={[{ value: "", label: t("any") }, ...actors.map((value) => ({ value, label: value }))]}
+    />
   );
 }
 
