@@ -256,8 +256,8 @@ class SecretsDesk:
         self, asked: Asked, doing: str, event: Mapping[str, Any], told: Mapping[str, Any], status: int = 200
     ) -> Answer:
         """The answer, once it is on record. No key keeps it: a repeated one is done again."""
-        # The key's fingerprint would be one of the value.
-        caller = asked.caller._replace(idempotency_key=None)
+        # The key's fingerprint would be one of the value. What a token covers was looked at before.
+        caller = asked.caller._replace(idempotency_key=None, capability=None)
         body = {"doing": doing, **event, **_speaker(asked.body, caller)}
 
         def render(outcomes: Sequence[Outcome]) -> Answer:
