@@ -161,6 +161,13 @@ test("the oldest are let go beyond the ring, and come back by page", async () =>
   expect(new Set(shown()).size).toBe(RING + 200);
 });
 
+test("what passes is looked for further back than one page", async () => {
+  store.events = [event(1, { actor_id: "grace" }), ...Array.from({ length: 900 }, (_, index) => event(index + 2))];
+  await opened({ ...NO_FILTER, actor: "grace" });
+  expect(shown()).toEqual([1]);
+  expect(log.get().older).toBe("none");
+});
+
 test("a filter holds for pages and for what comes", async () => {
   store.events = [event(1, { event_type: "run.created" }), event(2)];
   const source = await opened({ ...NO_FILTER, types: ["run.created"] });

@@ -11,6 +11,8 @@ import { SharedConnection } from "@/live/sharing";
 
 export const RING = 5_000;
 export const PAGE = 200;
+/** Pages that are searched at a time for the next event that a filter lets through. */
+const SEARCH_PAGES = 10;
 /** Pages that a jump is filled with; beyond, the timeline begins anew at the newest. */
 const FILL_PAGES = 50;
 
@@ -196,14 +198,17 @@ export class RoomLog {
     this.#changed();
   }
 
-  /** A page of older events that pass; the API filters what it can, the rest is looked at here. */
+  /** Older events that pass; the API filters what it can, the rest is looked at here. */
   async #page(wanted: () => boolean = () => true): Promise<void> {
-    const found = await this.source.page({ before: this.#searched, limit: PAGE, newest: true }, this.filter);
-    if (!wanted()) return;
-    this.#searched = found[0]?.stream_seq ?? 0;
-    const passed = found.filter((event) => passes(this.filter, event));
-    this.#events = [...passed, ...this.#events];
-    this.#older = found.length < PAGE || this.#searched <= 1 ? "none" : "more";
+    for (let pages = 0; pages < SEARCH_PAGES; pages++) {
+      const found = await this.source.page({ before: this.#searched, limit: PAGE, newest: true }, this.filter);
+      if (!wanted()) return;
+      this.#searched = found[0]?.stream_seq ?? 0;
+      const passed = found.filter((event) => passes(this.filter, event));
+      this.#events = [...passed, ...this.#events];
+      this.#older = found.length < PAGE || this.#searched <= 1 ? "none" : "more";
+      if (passed.length > 0 || this.#older === "none") return;
+    }
   }
 
   #come(events: readonly Event[]): void {

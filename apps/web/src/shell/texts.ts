@@ -43,10 +43,8 @@ export const texts = defineTexts({
   health_unreachable: { en: "API unreachable", ko: "API 연결 안 됨" },
   health_unknown: { en: "Looking…", ko: "확인 중…" },
   health_title: { en: "System health", ko: "시스템 상태" },
-  health_of: { en: "{service}: {state}", ko: "{service}: {state}" },
   health_ok: { en: "answers", ko: "응답함" },
   health_restarts: { en: "restarted {n} times", ko: "{n}번 다시 시작함" },
-  health_next: { en: "next try {when}", ko: "다음 시도 {when}" },
   health_retrying: { en: "Asked again every {n} s.", ko: "{n}초마다 다시 확인합니다." },
 
   kill_on: { en: "Kill switch is on", ko: "킬 스위치가 켜져 있습니다" },

@@ -23,5 +23,4 @@ export const texts = defineTexts({
   show_all: { en: "Show all ({size})", ko: "모두 보기 ({size})" },
   download: { en: "Download", ko: "내려받기" },
   resize: { en: "Resize panes", ko: "패널 크기 조절" },
-  redacted: { en: "redacted", ko: "삭제됨" },
 });

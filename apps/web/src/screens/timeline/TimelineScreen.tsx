@@ -124,6 +124,17 @@ function Room({ roomId }: { roomId: string }) {
           />
         ) : rows.length === 0 && snapshot.older === "none" ? (
           <EmptyState icon={<MessagesSquare />} title={t("nothing")} hint={t("nothing_hint")} />
+        ) : rows.length === 0 ? (
+          <EmptyState
+            icon={<SearchX />}
+            title={t("no_match")}
+            hint={t("no_match_hint")}
+            action={
+              <Button busy={snapshot.older === "loading"} onClick={() => void log.loadOlder()}>
+                {t("older")}
+              </Button>
+            }
+          />
         ) : (
           <EventList rows={rows} log={log} snapshot={snapshot} selected={search.event} actions={actions} />
         )}

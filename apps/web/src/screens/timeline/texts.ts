@@ -30,7 +30,6 @@ export const texts = defineTexts({
 
   log: { en: "Events", ko: "이벤트" },
   arrived: { en: { one: "{n} new event", other: "{n} new events" }, ko: "새 이벤트 {n}개" },
-  following: { en: "Following", ko: "따라가는 중" },
   paused: { en: "Paused", ko: "멈춤" },
   waiting: { en: { one: "{n} new", other: "{n} new" }, ko: "새 이벤트 {n}개" },
   resume: { en: "Resume", ko: "다시 따라가기" },
