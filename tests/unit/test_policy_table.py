@@ -149,7 +149,7 @@ def approvals_of(situation: str, action: str) -> dict[str, Approval]:
             return {"appr_1": approval(action, SCOPES[situation])} if situation in SCOPES else {}
 
 
-def decided(situation: str, action: str, zone: Zone) -> tuple[str, str]:
+def decided(situation: str, action: str, zone: Zone, token: str = "none") -> tuple[str, str]:
     wish = request(action, zone)
     facts = Facts(NOW, action=SEEDED_ACTIONS.get(wish.action))
     for part in situation.split("+"):
@@ -160,8 +160,34 @@ def decided(situation: str, action: str, zone: Zone) -> tuple[str, str]:
             facts = replace(facts, agent=AgentFact("agt_1", BOT.principal_id, True, "test"))
         else:
             facts = replace(facts, approvals=approvals_of(part, wish.action))
+    if token != "none":
+        wish, facts = with_token(token, wish, facts)
     decision = evaluate(wish, facts)
     return decision.decision, decision.reason_code
+
+
+WHOLE: Final = {
+    "action_types": ["*"],
+    "tools": ["*"],
+    "egress_domains": ["*"],
+    "data_access": {"read": ["*"], "write": ["*"]},
+}
+
+
+def with_token(token: str, wish: Request, facts: Facts) -> tuple[Request, Facts]:
+    """A wish that comes with a capability in some state."""
+    held = Capability("ws_1", wish.principal_id or wish.actor.principal_id, WHOLE, NOW + timedelta(seconds=1))
+    changes: dict[str, Any] = {
+        "expired": {"valid_until": NOW},
+        "revoked": {"revoked": True},
+        "anothers": {"principal_id": "p-other"},
+        "foreign": {"workspace_id": "ws_2"},
+        "other_room": {"scopes": {**WHOLE, "rooms": ["room_2"]}},
+        "counted": {"scopes": {**WHOLE, "max_uses": 3}},
+    }
+    capability = None if token == "unknown" else replace(held, **changes.get(token, {}))
+    facts = replace(facts, capability=capability, capability_revoked=token == "revoked_above")
+    return replace(wish, capability_token_id="t-1"), facts
 
 
 def rows() -> Iterator[tuple[str, str, Zone, str]]:
@@ -177,6 +203,45 @@ def test_every_action_in_every_zone_and_situation() -> None:
     wrong = [row for row in table if decided(*row[:3]) != CODES[row[3]]]
     assert wrong == []
     assert len(table) == len({row[:3] for row in table}) == 13 * 3 * 22
+
+
+# What a capability in some state makes of what would be decided without one, from left to right as in CODES: = leaves
+# it so. Kill switches and quarantine are told first.
+# fmt: off
+TOKENS: Final = (
+    #                A G X Z P U M K Q
+    ("live",         "= = = = = = = = ="),
+    ("unknown",      "N N N N N N N = ="),
+    ("foreign",      "N N N N N N N = ="),
+    ("revoked",      "R R R R R R R = ="),
+    ("revoked_above","R R R R R R R = ="),
+    ("expired",      "E E E E E E E = ="),
+    ("anothers",     "O O O O O O O = ="),
+    ("other_room",   "L L L L L L L = ="),
+    ("counted",      "B B B B B B B = ="),
+)
+# fmt: on
+TOKEN_CODES: Final[Mapping[str, str]] = {
+    "N": "capability_token_not_found",
+    "R": "capability_token_revoked",
+    "E": "capability_token_expired",
+    "O": "capability_token_principal_mismatch",
+    "L": "capability_scope_room_not_allowed",
+    "B": "capability_bearer_required",
+}
+
+
+def test_every_state_of_a_capability_in_all_of_them() -> None:
+    count, wrong = 0, []
+    for token, makes in TOKENS:
+        told = dict(zip(CODES, makes.split(), strict=True))
+        for situation, action, zone, code in rows():
+            expected = CODES[code] if told[code] == "=" else ("deny", TOKEN_CODES[told[code]])
+            count += 1
+            if decided(situation, action, zone, token) != expected:
+                wrong.append((token, situation, action, zone, code))
+    assert wrong == []
+    assert count == 9 * 13 * 3 * 22
 
 
 # fmt: off
