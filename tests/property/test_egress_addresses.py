@@ -66,7 +66,7 @@ def _parsed(url: str) -> Target | None:
         return None
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(URLS)
 @example("http://2130706433")
 @example("http://127.0.0.1。")
@@ -85,7 +85,7 @@ async def test_nothing_but_public_addresses_without_an_opening(url: str) -> None
         assert ipaddress.ip_address(address).is_global
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(URLS)
 async def test_an_opening_opens_nothing_but_what_it_names(url: str) -> None:
     target = _parsed(url)
@@ -100,7 +100,7 @@ async def test_an_opening_opens_nothing_but_what_it_names(url: str) -> None:
         assert (target.host, target.port) == ("127.0.0.1", 8080)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(spellings())
 def test_a_host_that_the_system_reads_as_an_address_is_one_or_is_refused(host: str) -> None:
     """What inet_aton takes for an address, the parser takes for the same address, or refuses."""
@@ -116,7 +116,7 @@ def test_a_host_that_the_system_reads_as_an_address_is_one_or_is_refused(host: s
     assert socket.inet_ntoa(read) == target.host
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.one_of(URLS, st.text(max_size=40).map(lambda t: f"http://example.com/{t}")))
 def test_what_parses_parses_to_itself(url: str) -> None:
     target = _parsed(url)
@@ -127,7 +127,7 @@ def test_what_parses_parses_to_itself(url: str) -> None:
     assert not set(target.url) & set(" \r\n\t\x00\\#")
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.one_of(ANY_V4, V6))
 def test_what_is_called_public_is_global_to_the_standard_library_too(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
@@ -140,6 +140,7 @@ def test_what_is_called_public_is_global_to_the_standard_library_too(
         assert not address.is_global
 
 
+@settings(deadline=None)
 @given(ANY_V4)
 async def test_a_translated_address_is_never_allowed(address: ipaddress.IPv4Address) -> None:
     for form in (f"[::ffff:{address}]", f"[64:ff9b::{address}]", f"[::{address}]", f"[::ffff:0:{address}]"):

@@ -100,7 +100,7 @@ async def read(data: bytes, cuts: list[int], method: str) -> Read:
     return Read(status, body, failed, exchange.reusable and exchange.complete)
 
 
-@settings(max_examples=250)
+@settings(max_examples=250, deadline=None)
 @given(ANSWERS, st.lists(st.integers(0, 500), max_size=6), METHODS)
 @example(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", [0, 1, 2, 3, 30], "GET")
 async def test_an_answer_is_the_same_however_it_is_cut(data: bytes, cuts: list[int], method: str) -> None:
@@ -111,7 +111,7 @@ async def test_an_answer_is_the_same_however_it_is_cut(data: bytes, cuts: list[i
         assert whole.body == cut.body
 
 
-@settings(max_examples=250)
+@settings(max_examples=250, deadline=None)
 @given(ANSWERS, METHODS)
 async def test_what_is_taken_whole_is_what_another_parser_takes(data: bytes, method: str) -> None:
     """h11 is laxer in places, so it is held to what ours accepts, and not the other way round."""
@@ -132,6 +132,7 @@ async def test_what_is_taken_whole_is_what_another_parser_takes(data: bytes, met
     assert body == ours.body
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2000))
 async def test_what_follows_a_head_of_good_size_stays_bounded(data: bytes) -> None:
     exchange = Exchange(
