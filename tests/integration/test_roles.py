@@ -35,6 +35,8 @@ API_MAY_NOT = [
     "create role mine",
     "set role agentos_projector",
     "set role agentos_engine",
+    "set role agentos_gateway",
+    "select * from gw.gw_sends",
     "create table eng.mine (id int)",
     "set session_replication_role = replica",
 ]
@@ -59,6 +61,17 @@ ENGINE_MAY_NOT = [
     "create temporary table mine (id int)",
     "set role agentos_api",
 ]
+GATEWAY_MAY_NOT = [
+    "insert into evt_stream_heads values ('room', 'r', 'w', 0, null)",
+    "update evt_events set zone = 'x'",
+    "select * from evt_keys",
+    "select * from evt_outbox",
+    "create table public.mine (id int)",
+    "create table gw.mine (id int)",
+    "drop table gw.gw_sends",
+    "create temporary table mine (id int)",
+    "set role agentos_api",
+]
 OWNER_MAY_NOT = ["update evt_events set zone = 'x'", "delete from evt_events", "truncate evt_events"]
 
 
@@ -78,6 +91,12 @@ async def test_the_projector_may_not(postgres: Postgres, statement: str) -> None
 async def test_the_engine_service_may_not(postgres: Postgres, statement: str) -> None:
     with pytest.raises(DENIED):
         await execute(postgres.engine_url, statement)
+
+
+@pytest.mark.parametrize("statement", GATEWAY_MAY_NOT)
+async def test_the_gateway_may_not(postgres: Postgres, statement: str) -> None:
+    with pytest.raises(DENIED):
+        await execute(postgres.gateway_url, statement)
 
 
 async def test_the_api_reads_leases_and_nothing_else_of_the_engine_service(postgres: Postgres) -> None:
@@ -123,7 +142,7 @@ async def test_even_the_owner_cannot_change_events(postgres: Postgres, statement
     await owner.close()
 
 
-@pytest.mark.parametrize("role", ["api_url", "projector_url", "engine_url"])
+@pytest.mark.parametrize("role", ["api_url", "projector_url", "engine_url", "gateway_url"])
 async def test_a_hanging_session_of_a_service_is_ended(postgres: Postgres, role: str) -> None:
     connection = await asyncpg.connect(getattr(postgres, role))
     for setting in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
@@ -203,6 +222,15 @@ NATS_MAY_NOT = {
         "agentos.svc.projector.incident.create",
         subjects.PING_RUNS,
         f"$JS.API.STREAM.DELETE.{EVENTS_STREAM}",
+        f"$JS.API.CONSUMER.DELETE.{EVENTS_STREAM}.{PROJECTOR_DURABLE}",
+        "_INBOX_api.forged",
+    ],
+    "gateway": [
+        EVENT,
+        "agentos.cmd.ws_dev.room.create",
+        "agentos.svc.engine.run.claim",
+        subjects.POLICY_SIMULATE,
+        subjects.ENGINE_CLAIM,
         f"$JS.API.CONSUMER.DELETE.{EVENTS_STREAM}.{PROJECTOR_DURABLE}",
         "_INBOX_api.forged",
     ],

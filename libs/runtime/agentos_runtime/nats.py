@@ -11,7 +11,6 @@ from agentos_runtime.datadir import write_private
 from agentos_shared.contracts.subjects import (
     EVENTS_STREAM,
     EVENTS_SUBJECTS,
-    PING_OUTBOX,
     PING_RUNS,
     POLICY_EVALUATE,
     PROJECTOR_DURABLE,
@@ -99,10 +98,10 @@ USERS: Final[Mapping[str, Permissions]] = {
         publish=("agentos.svc.policy.>",),
         subscribe=("agentos.rpc.policy.>",),
     ),
-    # It answers, has its requests decided, and hears what happens in workspaces' own streams and to approvals.
+    # It answers, has its requests decided, and asks the store.
     GATEWAY: Permissions(
         publish=("agentos.svc.gateway.>", POLICY_EVALUATE),
-        subscribe=("agentos.rpc.gateway.>", PING_OUTBOX),
+        subscribe=("agentos.rpc.gateway.>",),
     ),
     # Reads whatever it likes, but cannot touch the consumers that the services depend on.
     INTEGRATION: Permissions(
