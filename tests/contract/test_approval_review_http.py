@@ -70,7 +70,9 @@ def test_of_many_payments_at_once_none_passes_the_total(client: httpx.Client, ro
     made = ask(client, action="payment.execute", room_id=room, scope=scope)
     path = f"/v1/approvals/{made['approval_id']}"
     decide(client, path, "approve")
-    use = {"action_digest": made["action_digest"], "parameters": {"amount": 7}}
+    act: dict[str, Any] = {"action": "payment.execute", "room_id": room}
+    digest = make(client, "/v1/policy/evaluate", {**act, "context": {"amount": 7}}, 200)["action_digest"]
+    use = {"action_digest": digest, "parameters": {"amount": 7}, **act}
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: client.post(f"{path}/consume", json=use), range(20)))
     assert sorted(answer.status_code for answer in answers) == [200] * 14 + [409] * 6

@@ -322,6 +322,57 @@ def test_lists_filter_and_page(client: httpx.Client, room: str) -> None:
     assert elsewhere == {"approvals": [], "next_cursor": None}
 
 
+def test_what_is_allowed_once_is_for_whoever_asked(client: httpx.Client, room: str) -> None:
+    made = ask(client, room_id=room, actor_type="service", actor_id="mailer")
+    path = f"/v1/approvals/{made['approval_id']}"
+    decide(client, path, "approve")
+    use = {"action_digest": made["action_digest"]}
+    for kind in ("service", "agent"):
+        other = {**use, "actor_type": kind, "actor_id": "other"}
+        refused(client.post(f"{path}/consume", json=other), 403, "approval_of_another")
+    make(client, f"{path}/consume", {**use, "actor_type": "service", "actor_id": "mailer"}, 200)
+
+
+def test_an_approval_is_used_only_while_the_gate_does_not_deny_it(client: httpx.Client, room: str) -> None:
+    agent = make(client, "/v1/agents", {"display_name": "Mailer"})
+    who = {"actor_type": "agent", "actor_id": agent["agent_id"]}
+    for person in ({}, who):
+        made = ask(client, room_id=room, **who)
+        path = f"/v1/approvals/{made['approval_id']}"
+        decide(client, path, "approve")
+        use = {"action_digest": made["action_digest"], **person}
+        make(client, f"/v1/agents/{agent['agent_id']}/quarantine", {"quarantine_reason": "test"}, 200)
+        refused(client.post(f"{path}/consume", json=use), 403, "agent_quarantined")
+        make(client, f"/v1/agents/{agent['agent_id']}/unquarantine", status=200)
+        make(client, f"{path}/consume", use, 200)
+    asks = {**who, "principal_id": agent["principal_id"], "action": "external.write", "room_id": room}
+    made = ask(client, **{name: asks[name] for name in ("action", "room_id", *who)})
+    path = f"/v1/approvals/{made['approval_id']}"
+    decide(client, path, "approve")
+    other = {**asks, "context": {"to": "eve"}}
+    learned = make(client, "/v1/policy/evaluate", other, 200)
+    assert learned["decision"] == "require_approval"
+    (constraint,) = wait_for_constraints(client, agent["agent_id"])
+    make(client, f"/v1/constraints/{constraint}/activate", {"effect": "deny"}, 200)
+    use = {"action_digest": made["action_digest"], **who}
+    problem = refused(client.post(f"{path}/consume", json=use), 409, "approval_policy_denies")
+    assert (problem["reason_code"], problem["denied_by"]) == ("constraint.learned", [constraint])
+    make(client, f"/v1/constraints/{constraint}/retire", {}, 200)
+    make(client, f"{path}/consume", use, 200)
+
+
+def wait_for_constraints(client: httpx.Client, agent_id: str) -> list[str]:
+    found: list[str] = []
+
+    def look() -> bool:
+        rows = read(client, "/v1/constraints")["constraints"]
+        found[:] = [row["constraint_id"] for row in rows if row["agent_id"] == agent_id]
+        return bool(found)
+
+    wait_until(look, 10)
+    return found
+
+
 def test_grants_are_listed_counted_and_revoked(client: httpx.Client, room: str) -> None:
     made = ask(client, room_id=room)
     path = f"/v1/approvals/{made['approval_id']}"
@@ -329,8 +380,14 @@ def test_grants_are_listed_counted_and_revoked(client: httpx.Client, room: str) 
     refused(client.post(revoke, json={}), 404, "grant_not_found")
     decide(client, path, "approve", scope={"type": "room", "max_uses": 2}, expires_at=after(hours=1))
     decide(client, asked(client), "approve")  # once: no grant
-    act = {"action_digest": WRONG_DIGEST, "room_id": room}
-    refused(client.post(f"{path}/consume", json={"action_digest": WRONG_DIGEST}), 409, "approval_action_mismatch")
+    wish = {"action": "email.send", "room_id": room}
+    digest = make(client, "/v1/policy/evaluate", wish, 200)["action_digest"]
+    act = {"action_digest": digest, **wish}
+    bare = {"action_digest": digest, "room_id": room}
+    refused(client.post(f"{path}/consume", json=bare), 400, "missing_action")
+    others: list[dict[str, Any]] = [{"action_digest": WRONG_DIGEST}, {"room_id": None}, {"parameters": {"to": "eve"}}]
+    for other in [*others, {"actor_type": "agent", "actor_id": "bot"}]:
+        refused(client.post(f"{path}/consume", json={**act, **other}), 409, "approval_action_mismatch")
     used = make(client, f"{path}/consume", act, 200)
     (grant,) = read(client, "/v1/grants", min_position=position(used))["grants"]
     assert (grant["approval_id"], grant["status"], grant["uses"]) == (made["approval_id"], "active", 1)

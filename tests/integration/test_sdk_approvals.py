@@ -54,12 +54,16 @@ async def test_a_grant_from_the_question_to_its_end(api: agentos.AsyncClient) ->
         "fine",
         made.action_digest,
     )
-    used = await api.approvals.consume(made.approval_id, DIGEST, room_id=room_id)
+    with pytest.raises(agentos.Conflict, match="approval_action_mismatch"):
+        await api.approvals.consume(made.approval_id, DIGEST, action="email.send", room_id=room_id)
+    act = {"action": "email.send", "room_id": room_id}
+    digest = (await api.request("POST", "/v1/policy/evaluate", body=act)).members()["action_digest"]
+    used = await api.approvals.consume(made.approval_id, digest, **act)
     (grant,) = await api.approvals.grants(min_position=used).all()
     assert (grant.approval_id, grant.status, grant.uses) == (made.approval_id, "active", 1)
     await api.approvals.revoke(made.approval_id, reason="enough")
     with pytest.raises(agentos.Conflict, match="approval_not_approved"):
-        await api.approvals.consume(made.approval_id, DIGEST, room_id=room_id)
+        await api.approvals.consume(made.approval_id, digest, **act)
 
 
 async def test_two_people_decide_on_what_they_saw(stack: Stack, workspace: str) -> None:

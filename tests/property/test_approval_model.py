@@ -251,6 +251,8 @@ class ApprovalMachine(RuleBasedStateMachine):
         body = ConsumeApproval(action_digest=digest, room_id=ROOM.id if here else None)
         got = self.send(grants.consume, body, approval_id, (approval_id,), actor)
         refusal = self.no_use(model, digest, here)
+        if model.scope == "once" and actor == "service":
+            refusal = "approval_of_another"
         assert got == (refusal or ["approval.consumed" if model.scope == "once" else "grant.used"])
         if refusal is None:
             model.uses += 1

@@ -1,5 +1,6 @@
 """Acts that the gate allows by an approval: the approval is used in the act's own append, or nothing is appended."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,14 +20,15 @@ from agentos_shared.domain import (
 )
 from agentos_shared.domain import approval_decisions as decisions
 from agentos_shared.domain.actions import action_digest
-from agentos_shared.domain.approval_bodies import CreateApproval, DecideApproval, RevokeGrant
+from agentos_shared.domain.approval_bodies import ConsumeApproval, CreateApproval, DecideApproval, RevokeGrant
 from agentos_shared.domain.approvals import Approval
 from agentos_shared.domain.capabilities import Capability
 from agentos_shared.domain.decider import Command, Meta
-from agentos_shared.domain.envelope import NewEvent, timestamp
-from agentos_shared.domain.errors import Conflict, NotFound
-from agentos_shared.domain.policy.evaluate import basis, evaluate
-from agentos_shared.domain.policy.facts import ActionRule, AgentFact, Facts, Request
+from agentos_shared.domain.envelope import NewEvent, Zone, timestamp
+from agentos_shared.domain.errors import Conflict, NotFound, TryLater
+from agentos_shared.domain.grants import Moment
+from agentos_shared.domain.policy.evaluate import basis, evaluate, unavailable
+from agentos_shared.domain.policy.facts import ActionRule, AgentFact, Facts, Request, ZoneRule
 from agentos_shared.domain.policy.records import Gated
 from agentos_shared.domain.policy.standing import Outdated
 from agentos_shared.domain.tool_calls import InvokeTool
@@ -42,6 +44,7 @@ def on(body: Any, entity_id: str, parent_id: str | None = None, loaded: Any = MO
     return Command(body, ADA, entity_id, parent_id, "room_1", loaded)
 
 
+DENYING: dict[Zone, ZoneRule] = {"supervised": ZoneRule("deny")}
 RUN = (
     Given((rooms.create, on(rooms.CreateRoom(title="Ops"), "room_1")))
     .and_then(runs.create, on(runs.CreateRun(room_id="room_1"), "run_1"))
@@ -75,6 +78,23 @@ def gated(history: Given) -> Gated:
 
 def calling(of: Gated, call_id: str = "tc_1") -> Command[InvokeTool]:
     return on(InvokeTool(tool_name="mail", input=INPUT), call_id, "step_1", of)
+
+
+def using(of: Gated) -> Command[ConsumeApproval]:
+    return on(ConsumeApproval(action_digest=DIGEST), "appr_1", loaded=Moment(MOMENT, gated=of))
+
+
+def test_an_approval_is_not_used_for_what_the_gate_denies_now() -> None:
+    allowed = gated(APPROVED)
+    assert [event.event_type for event in APPROVED.when(grants.consume, using(allowed))] == ["approval.consumed"]
+    away = replace(allowed, decision=unavailable(allowed.request))
+    with pytest.raises(TryLater, match="policy_unavailable"):
+        APPROVED.when(grants.consume, using(away))
+    sandbox = ActionRule("mail.send", True, "high_stakes", requires_pre_approval=True, by_zone=DENYING)
+    denied = evaluate(allowed.request, Facts(MOMENT, action=sandbox))
+    with pytest.raises(Conflict, match="approval_policy_denies") as refusal:
+        APPROVED.when(grants.consume, using(replace(allowed, decision=denied)))
+    assert refusal.value.extra["denied_by"] == ["zone.action_not_allowed"]
 
 
 def types(history: Given, of: Gated, call_id: str = "tc_1") -> list[str]:

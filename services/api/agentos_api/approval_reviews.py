@@ -1,22 +1,26 @@
 """Asks the gate about what a person is about to allow, where the decision needs it."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from agentos_api.append.locator import Location
 from agentos_api.command_type import Reader
-from agentos_shared.domain import targets
-from agentos_shared.domain.actions import action_digest
+from agentos_shared.domain import approval_life, grants, targets
+from agentos_shared.domain.actions import action_digest, normalised
 from agentos_shared.domain.approval_answers import Deciding, Review, needs_review
-from agentos_shared.domain.approval_bodies import CreateApproval, DecideApproval
-from agentos_shared.domain.approvals import Act, Asking
+from agentos_shared.domain.approval_bodies import ConsumeApproval, CreateApproval, DecideApproval
+from agentos_shared.domain.approvals import Act, Approval, Asking
+from agentos_shared.domain.decider import Command
 from agentos_shared.domain.envelope import Actor, Event
+from agentos_shared.domain.errors import NotFound, TryLater
+from agentos_shared.domain.grants import Moment
 from agentos_shared.domain.policy.evaluate import DATA_ACTIONS
 from agentos_shared.domain.policy.facts import Request
 from agentos_shared.host.lifecycle import CLOCK
 from agentos_shared.store import statements
-from agentos_shared.store.reader import event_of
+from agentos_shared.store.reader import event_of, read_entities
 
 _TOOL_CALL: Final = "tool.call"
 #: What the digest of a request to the world outside is made of.
@@ -58,6 +62,66 @@ async def _review(reader: Reader, approval: Location, body: DecideApproval) -> R
     decision = gated.decision
     denials = tuple(rule.rule_id for rule in decision.determining_rules if rule.effect == "deny")
     return Review(decision.policy_bundle_hash, denials)
+
+
+async def using(reader: Reader, command: Command[ConsumeApproval]) -> Moment:
+    """The time, and what the gate says now of the act that an approval is about to be used for.
+
+    Raises:
+        NotFound: ``approval_not_found``. TryLater: ``policy_unavailable``.
+        Invalid, Conflict: as :func:`grants.require_live`, :func:`grants.require_told`.
+    """
+    async with reader.pool.acquire() as connection:
+        events = (await read_entities(connection, [command.entity_id])).get(command.entity_id, [])
+    approval: Approval | None = None
+    for event in events:
+        approval = approval_life.evolve(approval, event)
+    if approval is None:
+        raise NotFound("approval_not_found", "There is no such approval in this workspace.")
+    now = CLOCK.now()
+    grants.require_live(approval, now)
+    if reader.gatekeeper is None:
+        raise TryLater("policy_unavailable", "The policy service cannot be asked now; try again.")
+    if approval.scope["type"] == "once":
+        wish = _once(approval, events, command.meta.actor)
+    else:
+        wish = _granted(approval, command)
+    gated = await reader.gatekeeper.decide(wish, approval.zone)
+    return Moment(now, reader.external_write_stopped, gated)
+
+
+def _once(approval: Approval, events: Sequence[Event], caller: Actor) -> Request:
+    """The very act that was approved."""
+    decided = next(event for event in reversed(events) if event.event_type == "approval.decided")
+    edited = decided.data.get("edited_request")
+    request: dict[str, Any] = events[0].data.get("request", {}) if edited is None else edited
+    wish = wish_of(events[0], request)
+    if wish.digest == approval.digest:
+        return wish
+    # Somebody else asked on behalf of whoever does it, and the digest is of that one.
+    actor = caller if caller.type == "agent" else wish.actor
+    principal_id = actor.principal_id if actor.type == "agent" else None
+    return replace(wish, digest=approval.digest or wish.digest, actor=actor, principal_id=principal_id)
+
+
+def _granted(approval: Approval, command: Command[ConsumeApproval]) -> Request:
+    """The act that whoever uses a grant tells."""
+    body = command.body
+    actor = grants.require_told(approval, body, command.meta)
+    members = _category(normalised(body.action or ""), body.parameters)
+    return Request(
+        workspace_id=approval.workspace_id,
+        action=normalised(body.action or ""),
+        actor=actor,
+        digest=body.action_digest,
+        zone=approval.zone,
+        principal_id=actor.principal_id if actor.type == "agent" else None,
+        room_id=body.room_id,
+        thread_id=body.thread_id,
+        run_id=body.run_id,
+        context=body.parameters,
+        **{"resource": body.resource, **members},
+    )
 
 
 def wish_of(requested: Event, parameters: dict[str, Any]) -> Request:

@@ -46,6 +46,7 @@ class Reader:
 #: A wish for the gate, and the zone that the caller named.
 Wanted: TypeAlias = tuple[Request, Zone | None]
 
+Weigh: TypeAlias = Callable[[Reader, Command[Any]], Awaitable[Any]]
 Load: TypeAlias = Callable[[Reader, Location, Any], Awaitable[Any]]
 
 
@@ -74,6 +75,8 @@ class CommandType:
         load: reads or draws what ``decide`` needs besides states; its result is ``command.loaded``.
         gate: the wish that the gate decides on first, from the command and the place; its decision is
             ``command.loaded``. What it does not allow is answered 200, with the decision in place of the entity's id.
+        weigh: asks the gate about what the command uses, once its actor and its entity are known; its result is
+            ``command.loaded``. What the gate says of it is its member ``gated``.
         by_person: whether only people may, so that in open mode it may take proof of being one.
         acts: whether it does something, or uses an approval for it: what stops acts and what allows this one stand when
             its events are committed, of whatever stream. An approval that the gate allows it by is used with them.
@@ -100,6 +103,7 @@ class CommandType:
     refs: Callable[[Any], tuple[Reference, ...]] | None = None
     load: Load | None = None
     gate: Callable[[Command[Any], Location], Wanted] | None = None
+    weigh: Weigh | None = None
     by_person: bool = False
     acts: bool = False
     extra: Extra | None = None

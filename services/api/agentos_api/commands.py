@@ -329,8 +329,6 @@ class Commands:
         _require_covered(kind, caller, room_id)
         loaded = None if kind.load is None else await kind.load(self._reader, location, body)
         command = await self._gated(kind, Command(body, meta, entity_id, parent_id, room_id, loaded), location)
-        if kind.weigh is not None:
-            command = command._replace(loaded=await kind.weigh(self._reader, command))
         command = await self._counted(command)
         await self._spend(kind, command, caller, alone)
         scan = loaded.scan if isinstance(loaded, Kept) else None
@@ -341,6 +339,8 @@ class Commands:
 
     async def _gated(self, kind: CommandType, command: Command[Any], location: Location) -> Command[Any]:
         """The command with what the gate says of it, where it must pass through."""
+        if kind.weigh is not None:
+            return command._replace(loaded=await kind.weigh(self._reader, command))
         if kind.gate is None:
             return command
         request, zone = kind.gate(command, location)

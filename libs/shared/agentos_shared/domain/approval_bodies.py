@@ -87,9 +87,10 @@ class CancelApproval(CommandBody):
 
 
 class ConsumeApproval(CommandBody):
-    """Uses an approval right before the act that it allows. One of ``once`` is used up; of a grant a use is counted.
-    ``action_digest`` (required) is that of the act. For a grant tell the act besides: ``action``, its place, and for
-    patterns its ``resource`` and ``parameters``.
+    """Uses an approval right before the act that it allows, unless the gate denies that now. One of ``once`` is used
+    up, by whoever asked for it, the holder of its run, or a person; of a grant a use is counted. ``action_digest``
+    (required) is that of the act. For a grant tell the act that it is of: ``action``, ``parameters``, ``room_id`` and
+    ``run_id``, and for the grant's scope ``thread_id`` and ``resource``.
     """
 
     action_digest: ActionDigest

@@ -27,9 +27,12 @@ def require_running(approval: Approval, wish: Wish, actor: Actor, view: View, *,
         _stops(switch, wish.action, rooms, who, wish.resource) for switch in (switches.facts if switches else ())
     )
     if stopped or (forced and _leaves(wish.action)):
-        raise Conflict(
-            "kill_switch_active", "A kill switch is engaged; a person releases it: GET /v1/policy/kill-switch."
-        )
+        raise kill_switch_active()
+
+
+def kill_switch_active() -> Conflict:
+    """409: it is stopped."""
+    return Conflict("kill_switch_active", "A kill switch is engaged; a person releases it: GET /v1/policy/kill-switch.")
 
 
 def held_up(approval: Approval, view: View, now: datetime) -> timedelta:

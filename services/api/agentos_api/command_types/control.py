@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from agentos_api.append.locator import Location
-from agentos_api.approval_reviews import asking, deciding
+from agentos_api.approval_reviews import asking, deciding, using
 from agentos_api.command_type import CommandType, Reader, Reference
 from agentos_shared.domain import (
     approval_bodies,
@@ -22,18 +22,18 @@ from agentos_shared.domain.decider import Command, View
 from agentos_shared.domain.egress_proposals import proposal_id
 from agentos_shared.domain.egress_rules import rules_id
 from agentos_shared.domain.envelope import Event
-from agentos_shared.domain.grants import Moment
 from agentos_shared.domain.kill_switches import switches_id
 from agentos_shared.host.lifecycle import CLOCK
-
-
-async def _moment(reader: Reader, _location: Location, _body: Any) -> Moment:
-    return Moment(CLOCK.now(), reader.external_write_stopped)
 
 
 def _switches(_body: Any, approval: Location) -> tuple[str, ...]:
     """What may have stopped it."""
     return (switches_id(approval.workspace_id),)
+
+
+def _held_run(_body: Any, approval: Location) -> tuple[str, ...]:
+    """The run that it was asked for, whose holder may use it."""
+    return () if approval.run_id is None else (approval.run_id,)
 
 
 def _decided_on(body: DecideApproval, approval: Location) -> tuple[str, ...]:
@@ -144,7 +144,8 @@ CONTROL: Final = (
         body=approval_bodies.ConsumeApproval,
         decide=grants.consume,
         parent="approval",
-        load=_moment,
+        reads=_held_run,
+        weigh=using,
         acts=True,
         extra=_status,
         status=200,
