@@ -282,7 +282,7 @@ def test_steps_of_an_escalation_tell_people(client: httpx.Client, stack: Stack, 
             events = read(client, "/v1/events", **types)["events"]
             return [(one["event_type"], one["data"].get("channel") or one["data"]["notify"]) for one in events]
 
-        wait_until(lambda: len(told()) == 5, 15, lambda: str(told()))
+        wait_until(lambda: len(told()) == 5, 30, lambda: str(told()))
         assert set(told()) == {
             ("approval.escalated", desk),
             ("approval.notified", desk),

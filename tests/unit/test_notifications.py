@@ -3,6 +3,7 @@
 import os
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -59,3 +60,17 @@ def test_what_came_of_it_is_on_record() -> None:
     assert (told.event_type, told.data["channel"], told.data["step"]) == ("approval.notified", "desk", 1)
     (failed,) = ASKED.when(marks.notify, on(NotifyApproval(channel="desk", failure="exit code 1"), SERVICE))
     assert (failed.event_type, failed.data["reason"]) == ("approval.notification_failed", "exit code 1")
+
+
+async def test_a_command_that_does_not_listen_is_told_all_the_same(tmp_path: Path) -> None:
+    pool, commands = cast("Any", None), cast("Any", None)
+    told = notifications.Notifications(pool, commands, tmp_path, "", {"PATH": "/usr/bin:/bin"})
+    members = {"title": "x" * 300_000}
+    assert await told.spoken(["/bin/sh", "-c", "exec <&-; exit 3"], members) == "exit code 3"
+    assert await told.spoken(["/bin/sh", "-c", "exec <&-; exit 0"], members) is None
+    heard = tmp_path / "heard"
+    assert await told.spoken(["/bin/sh", "-c", f'cat > "{heard}"'], members) is None
+    assert heard.stat().st_size > 300_000
+    missing = await told.spoken(["/no/such/program"], members)
+    assert missing is not None
+    assert missing.startswith("cannot be started")

@@ -24,7 +24,7 @@ from agentos_api.append.submission import Answer, Outcome
 from agentos_api.commands import Caller, Commands
 from agentos_shared.domain import principals
 from agentos_shared.domain.envelope import Event
-from agentos_shared.domain.errors import DomainError, TryLater
+from agentos_shared.domain.errors import DomainError
 from agentos_shared.host import metrics
 from agentos_shared.store import statements
 from agentos_shared.store.reader import event_of
@@ -119,7 +119,7 @@ class Notifications:
             for message in wanted(event, channels):
                 try:
                     await self._tell(message, channels[message.channel])
-                except (DomainError, TryLater, OSError, TimeoutError, asyncpg.PostgresError) as error:
+                except Exception as error:  # the next message must not suffer for it
                     log.warning("notification_lost", channel=message.channel, error=f"{type(error).__name__}: {error}")
 
     async def _tell(self, message: Message, channel: Channel) -> None:
@@ -127,7 +127,7 @@ class Notifications:
         if row is None:
             return
         members = members_of(message.event, event_of(row), self._url)
-        failure = await self._spoken(filled(channel.command, members), members)
+        failure = await self.spoken(filled(channel.command, members), members)
         if failure is not None:
             log.warning("notification_failed", channel=message.channel, approval_id=members["approval_id"], why=failure)
         workspace_id = message.event.workspace_id
@@ -137,7 +137,7 @@ class Notifications:
             self._commands.service_types[COMMAND], caller, {**body, "failure": failure}, None, _render
         )
 
-    async def _spoken(self, command: Sequence[str], members: Mapping[str, Any]) -> str | None:
+    async def spoken(self, command: Sequence[str], members: Mapping[str, Any]) -> str | None:
         """Why a command did not do it; None: it did."""
         pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
         try:
@@ -154,7 +154,8 @@ class Notifications:
             return f"cannot be started: {error}"[:MAX_TEXT]
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                await process.communicate(orjson.dumps(members))
+                await _feed(process, orjson.dumps(members))
+                await process.wait()
         except TimeoutError:
             return f"not done within {TIMEOUT_S:.0f} s"
         finally:
@@ -163,6 +164,15 @@ class Notifications:
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
         return None if process.returncode == 0 else f"exit code {process.returncode}"
+
+
+async def _feed(process: asyncio.subprocess.Process, told: bytes) -> None:
+    """Write a command's input. One that does not read it may have ended before, which the loop tells in its own way."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError, RuntimeError):
+        process.stdin.write(told)
+        await process.stdin.drain()
+    process.stdin.close()
 
 
 def read(file: Path) -> Mapping[str, Channel]:
