@@ -36,7 +36,7 @@ class _Side:
         kinds = dict(keywords)
         self._texts = list(kinds)
         self._kinds = list(kinds.values())
-        self._find = BytesAhoCorasick(self._texts, implementation=Implementation.DFA).find_matches_as_indexes
+        self._find = BytesAhoCorasick(self._texts, implementation=Implementation.ContiguousNFA).find_matches_as_indexes
         self._before: dict[bytes, int] = {}
         for text, kind in kinds.items():
             need = _CONTEXT if kind == "line" else 1

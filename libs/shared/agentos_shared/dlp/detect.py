@@ -4,9 +4,10 @@ One pass of an Aho-Corasick automaton over all keywords (in their encoded forms 
 have something to look at; in most texts none has. Only those rules run.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 
@@ -18,6 +19,10 @@ from agentos_shared.dlp.rules import OWN, Rule, catalogue
 MAX_DEPTH: Final = 3
 #: Encoded runs that are decoded in one text; behind them the rest is only looked at as it stands.
 MAX_RUNS: Final = 64
+
+
+#: (pattern, start, end) of all keywords in some bytes, overlapping or not.
+Search: TypeAlias = Callable[[bytes, bool], list[tuple[int, int, int]]]
 
 
 class Find(NamedTuple):
@@ -37,6 +42,7 @@ class Detector:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = tuple(rules)
+        self._form = Implementation.DFA
         exact: dict[bytes, set[int]] = {}
         loose: dict[bytes, set[int]] = {}
         decoders: dict[bytes, Decode] = {GZIP: gunzip}
@@ -54,8 +60,22 @@ class Detector:
         self._loose = list(loose)
         self._loose_rules = loose
         self._decoders = decoders
-        self._find_exact = BytesAhoCorasick(self._exact, implementation=Implementation.DFA).find_matches_as_indexes
-        self._find_loose = BytesAhoCorasick(self._loose, implementation=Implementation.DFA).find_matches_as_indexes
+
+    def light(self) -> "Detector":
+        """The same in a third of the memory (5 MB) and at half the speed: for logs, of which there are few."""
+        twin = copy(self)
+        twin._form = Implementation.ContiguousNFA
+        return twin
+
+    # Made at the first use, so that a process has only the ones that it needs.
+
+    @cached_property
+    def _find_exact(self) -> Search:
+        return BytesAhoCorasick(self._exact, implementation=self._form).find_matches_as_indexes
+
+    @cached_property
+    def _find_loose(self) -> Search:
+        return BytesAhoCorasick(self._loose, implementation=self._form).find_matches_as_indexes
 
     def suspicious(self, raw: bytes) -> bool:
         """False where JSON text holds no find, nor the beginning of one that is split. Costs a microsecond or two."""
@@ -128,3 +148,4 @@ def merged(finds: Iterable[tuple[int, Find]]) -> list[Find]:
 
 
 DETECTOR: Final = Detector((*OWN, *catalogue()))
+LIGHT: Final = DETECTOR.light()
