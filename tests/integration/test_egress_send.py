@@ -575,6 +575,20 @@ async def test_a_server_that_takes_no_body(outbound: Outbound) -> None:
     assert given < 16 * 1024 * 1024  # what two kernels hold, not more
 
 
+async def test_a_reset_while_the_body_is_sent(outbound: Outbound) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(65536)
+
+    async def play(turn: Turn) -> None:
+        await turn.reader.readexactly(1000)
+        turn.reset()
+
+    failed = await failure(outbound, play, OutboundRequest("POST", body=endless()))
+    assert (failed.phase, failed.code, failed.bytes_sent) == ("first_byte", "connection_reset", True)
+    assert outbound.open_connections == 0
+
+
 async def test_an_answer_before_the_whole_body_ends_the_sending(outbound: Outbound) -> None:
     async def endless() -> AsyncIterator[bytes]:
         while True:

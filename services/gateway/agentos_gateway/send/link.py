@@ -188,6 +188,8 @@ class Link(asyncio.Protocol):
                 if left is not None and (left := left - len(piece)) < 0:
                     break
                 await self._write(b"%x\r\n%b\r\n" % (len(piece), piece) if left is None else piece, request)
+                if not self.alive:
+                    return  # connection_lost tells the exchange; a body that never waits must let it
         except Exception as error:
             self._fail_upload(exchange, "request_body_failed", "the body could not be read to its end", error)
             return
@@ -205,7 +207,7 @@ class Link(asyncio.Protocol):
 
     async def _write(self, data: bytes, request: OutboundRequest) -> None:
         if self._transport is None or self._transport.is_closing():
-            return  # connection_lost tells the exchange
+            return
         self._transport.write(data)
         if self._write_full:
             self._watch(request.timeouts.write_s, "request", "write_timeout")
