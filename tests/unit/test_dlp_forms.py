@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import random
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
@@ -27,11 +28,12 @@ def _percent(text: str) -> str:
     return "".join(f"%{byte:02x}" for byte in text.encode())
 
 
-FORMS: Final = {
-    **{
-        f"base64 after {n} bytes": lambda text, n=n: base64.b64encode(b"{" * n + text.encode() + b"}").decode()
-        for n in range(4)
-    },
+def _padded(count: int) -> Callable[[str], str]:
+    return lambda text: base64.b64encode(b"{" * count + text.encode() + b"}").decode()
+
+
+FORMS: Final[dict[str, Callable[[str], str]]] = {
+    **{f"base64 after {count} bytes": _padded(count) for count in range(4)},
     "base64 of urls": lambda text: base64.urlsafe_b64encode(b"??>" + text.encode() + b"~~~").decode(),
     "base64 in lines": lambda text: base64.encodebytes(b"a note of some length before it: " + text.encode()).decode(),
     "base64 twice": lambda text: base64.b64encode(base64.b64encode(f'{{"token":"{text}"}}'.encode())).decode(),
