@@ -167,10 +167,17 @@ def test_refused_tool_calls_are_learned_from(client: httpx.Client) -> None:
     run_id = post(client, "/v1/runs", room_id=room_id)["run_id"]
     post(client, f"/v1/runs/{run_id}/start")
     step_id = post(client, f"/v1/runs/{run_id}/steps", kind="tool")["step_id"]
-    post(client, "/v1/policy/kill-switch", action="engage", scope="tool", target="shell")
-    wish = {"tool_name": "shell", "input": {"command": "ls"}}
+    wish: dict[str, Any] = {"tool_name": "shell", "input": {"command": "ls"}}
+    switch = {"scope": "tool", "target": "shell"}
+    post(client, "/v1/policy/kill-switch", action="engage", **switch)
+    for _ in range(2):
+        stopped = post(client, f"/v1/steps/{step_id}/toolcalls", **wish)
+        assert stopped["reason_code"] == "kill_switch_active"
+    assert read(client, "/v1/constraints", min_position=position(stopped))["constraints"] == [], "nobody's mistake"
+    post(client, "/v1/policy/kill-switch", action="release", reason="done", **switch)
+    wish["capability_token_id"] = "cap_none"
     answers = [post(client, f"/v1/steps/{step_id}/toolcalls", **wish) for _ in range(2)]
-    assert {answer["reason_code"] for answer in answers} == {"kill_switch_active"}
+    assert {answer["reason_code"] for answer in answers} == {"capability_token_not_found"}
     last = answers[-1]
     (constraint,) = read(client, "/v1/constraints", min_position=position(last))["constraints"]
     assert (constraint["category"], constraint["repeat_count"], constraint["room_id"]) == ("tool", 2, room_id)

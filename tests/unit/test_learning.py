@@ -14,8 +14,8 @@ from agentos_shared.domain.decider import Command, Meta
 from agentos_shared.domain.envelope import Actor, NewEvent
 from agentos_shared.domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
 from agentos_shared.domain.policy import records
-from agentos_shared.domain.policy.evaluate import evaluate
-from agentos_shared.domain.policy.facts import SEEDED_ACTIONS, AgentFact, Facts, Request
+from agentos_shared.domain.policy.evaluate import evaluate, unavailable
+from agentos_shared.domain.policy.facts import SEEDED_ACTIONS, AgentFact, Facts, KillSwitch, Request
 from agentos_shared.domain.policy.learning import Counts, sanitised
 from agentos_shared.domain.policy.records import EvaluatePolicy, Gated
 from tests.fixtures.given import MOMENT, Given
@@ -55,6 +55,25 @@ def refused(kind: type[DomainError], code: str, act: Callable[[], object]) -> No
     with pytest.raises(kind) as caught:
         act()
     assert (type(caught.value), caught.value.code) == (kind, code)
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (None, "policy_unavailable"),
+        (replace(KNOWN, kill_switches=(KillSwitch("workspace"),)), "kill_switch_active"),
+        (replace(KNOWN, kill_switch_known=False), "kill_switch_unknown"),
+        (replace(KNOWN, agent=AgentFact("agt_1", AGENT.principal_id, quarantined=True)), "agent_quarantined"),
+    ],
+)
+def test_outages_and_stops_are_nobodys_mistakes(facts: Facts | None, reason: str) -> None:
+    wish = gated(facts=facts or KNOWN)
+    wish = replace(wish, decision=unavailable(wish.request)) if facts is None else wish
+    told = Given()
+    for number in range(5):
+        told = told.and_then(records.evaluate, ask(number, wish))
+    assert types(after(told, wish)) == ["policy.decided", "policy.denied"]
+    assert (wish.decision.reason_code, wish.learned_ids) == (reason, ())
 
 
 CHAIN = ["policy.decided", "policy.requires_approval", "learning.from_failure", "constraint.learned"]

@@ -13,6 +13,7 @@ from agentos_api.commands import Caller, Commands
 from agentos_shared.domain import principals
 from agentos_shared.domain.constraints import QUARANTINE_AFTER
 from agentos_shared.domain.errors import DomainError, TryLater
+from agentos_shared.domain.policy.learning import NO_MISTAKES
 from agentos_shared.host.lifecycle import CLOCK, Clock
 
 log = structlog.get_logger("agentos.policy")
@@ -20,8 +21,6 @@ log = structlog.get_logger("agentos.policy")
 ACTOR_ID: Final = "policy_guard"
 COMMAND: Final = "agent.auto_quarantine"
 RETRY_S: Final = 1.0
-#: Already the answer to a quarantine: it is no further mistake.
-_NO_MISTAKE: Final = "agent_quarantined"
 
 
 class Guard:
@@ -43,7 +42,7 @@ class Guard:
                 continue
             data = event.data
             often = data["repeat_count"] >= QUARANTINE_AFTER and data["blocked"]
-            if often and data["agent_id"] is not None and data["reason_code"] != _NO_MISTAKE:
+            if often and data["agent_id"] is not None and data["reason_code"] not in NO_MISTAKES:
                 self._wanted.setdefault((event.workspace_id, data["agent_id"]), data["reason_code"])
                 self._wake.set()
 

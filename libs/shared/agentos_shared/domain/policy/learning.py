@@ -16,6 +16,17 @@ from agentos_shared.domain.policy.reasons import REASONS
 _CATEGORIES: Final = {"action": "action", "tool_call": "tool", "data_access": "data", "egress": "egress"}
 #: Refusals of whoever did not prove to be the agent that it says it is: they are not that agent's.
 UNPROVEN: Final = frozenset({"agent_principal_required", "agent_principal_not_found", "agent_actor_id_mismatch"})
+#: Outages, stops and limits are nobody's mistakes: nothing is learned from them, and they lead to no quarantine.
+NO_MISTAKES: Final = frozenset(
+    {
+        "policy_unavailable",
+        "kill_switch_active",
+        "kill_switch_unknown",
+        "agent_quarantined",
+        "egress.rate_limited",
+        "quota_exceeded",
+    }
+)
 
 
 class Counts(NamedTuple):
@@ -93,7 +104,8 @@ def chain(
     asked_before: bool,
     elsewhere: Counts = NEVER,
 ) -> list[NewEvent]:
-    """``learning.from_failure``, ``constraint.learned``, and at the second repeat ``mistake.repeated``.
+    """``learning.from_failure``, ``constraint.learned``, and at the second repeat ``mistake.repeated``; nothing of what
+    is nobody's mistake.
 
     Args:
         refusal: ``policy.denied`` or ``policy.requires_approval``; what follows it is of the same stream, actor and
@@ -102,6 +114,8 @@ def chain(
         elsewhere: the most that any other stream of the workspace has counted up to. Each stream counts on from the
             most that is known, so that all count for the subject in the whole workspace.
     """
+    if decision.reason_code in NO_MISTAKES:
+        return []
     told = refusal.data
     subject, agent_id = subject_of(request, decision)
     name = learned_id(request, decision, blocked=told["blocked"])

@@ -71,7 +71,9 @@ class Gated:
     @property
     def learned_ids(self) -> tuple[str, ...]:
         """The constraint that a refusal counts for: its events are decided on that."""
-        return (learning.learned_id(self.request, self.decision, blocked=self.blocked),) if self.refused else ()
+        if not self.refused or self.decision.reason_code in learning.NO_MISTAKES:
+            return ()
+        return (learning.learned_id(self.request, self.decision, blocked=self.blocked),)
 
     @property
     def blocked(self) -> bool:
