@@ -157,6 +157,19 @@ def test_a_kill_switch_between_decision_and_send(client: httpx.Client, world: Ou
     assert client.get(f"/v1/approvals/{told['approval_id']}").json()["approval"]["status"] == "approved"
 
 
+def test_a_kill_switch_cuts_what_is_on_its_way(client: httpx.Client, world: Outside) -> None:
+    open_up(client, world)
+    world.released.clear()
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(ask, client, world.url("/held/cut"), limits={"timeout_s": 60.0})
+        wait_until(lambda: world.of("/held/cut") == 1, 10)
+        body = {"action": "engage", "scope": "egress_host", "target": "127.0.0.1", "reason": "stop"}
+        assert client.post("/v1/policy/kill-switch", json=body).status_code in (200, 201)
+        told = asking.result(20)
+    world.released.set()
+    assert (told["outcome"]["result"], told["outcome"]["error_code"]) == ("outcome_unknown", "cut")
+
+
 def test_private_addresses_are_closed_unless_opened(client: httpx.Client, world: Outside) -> None:
     rule = {"host": "127.0.0.1", "port": world.port}
     assert client.post("/v1/egress/rules", json=rule).status_code == 201
@@ -179,6 +192,7 @@ def test_a_failure_before_the_first_byte_is_certain(client: httpx.Client, world:
 
 def test_an_answer_that_does_not_come_leaves_the_outcome_unknown(client: httpx.Client, world: Outside) -> None:
     open_up(client, world, "POST")
+    world.released.clear()
     told = ask(client, world.url("/held"), key="slow", method="POST", limits={"timeout_s": 0.3})
     assert told["outcome"]["result"] == "outcome_unknown"
     refused = ask(client, world.url("/held"), 409, key="slow", method="POST", limits={"timeout_s": 0.3})

@@ -13,9 +13,11 @@ from typing import Any, Final
 import asyncpg
 import nats.errors
 import orjson
+import structlog
 from nats.aio.client import Client
 from pydantic import BaseModel, Field
 
+from agentos_api.append.appender import Committed
 from agentos_api.append.submission import Answer, Outcome
 from agentos_api.command_types.egress import REQUEST, target_of
 from agentos_api.commands import Commands
@@ -29,6 +31,8 @@ from agentos_shared.domain.egress_bodies import RequestEgress
 from agentos_shared.domain.envelope import Event
 from agentos_shared.domain.errors import DomainError, TryLater
 from agentos_shared.store.reader import read_entities
+
+log = structlog.get_logger("agentos.commands")
 
 #: What sending may take besides the time that the request itself may take.
 ANSWER_S: Final = 15.0
@@ -65,6 +69,25 @@ class EgressDesk:
         self._pool = pool
         self._commands = commands
         self._decisions = decisions
+        self._telling: set[asyncio.Task[None]] = set()
+
+    def on_commit(self, batch: Sequence[Committed]) -> None:
+        """Tell the gateway of each kill switch that is engaged, so that it cuts what is on its way."""
+        for event in (committed.event for committed in batch):
+            if event.event_type == "kill_switch.engaged" and self._client.is_connected:
+                told = {
+                    "workspace_id": event.workspace_id,
+                    "scope": event.data["scope"],
+                    "target": event.data["target"],
+                }
+                task = asyncio.create_task(self._client.publish(subjects.GATEWAY_STOP, orjson.dumps(told)))
+                self._telling.add(task)
+                task.add_done_callback(self._told)
+
+    def _told(self, task: asyncio.Task[None]) -> None:
+        self._telling.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("gateway_not_told", error=f"{type(error).__name__}: {error}")
 
     @property
     def call(self) -> Call:

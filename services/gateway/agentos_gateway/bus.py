@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import nats.errors
@@ -21,6 +22,8 @@ COMMAND_S: Final = 5.0
 MAX_RUNNING: Final = 5_000
 
 Handler = Callable[[dict[str, Any]], Awaitable[Mapping[str, Any]]]
+Listener = Callable[[dict[str, Any]], None]
+NOTHING: Final[Mapping[str, Listener]] = MappingProxyType({})
 
 
 class Unanswered(Exception):
@@ -49,8 +52,11 @@ class GatewayBus:
         """Whether questions can arrive."""
         return self._client.is_connected
 
-    async def serve(self, handlers: Mapping[str, Handler]) -> None:
+    async def serve(self, handlers: Mapping[str, Handler], heard: Mapping[str, Listener] = NOTHING) -> None:
         """Connect, before anything is subscribed to, and answer for ever.
+
+        Args:
+            heard: what every process of this service is told, and nobody answers.
 
         Raises:
             HandshakeFailed: the server did not take us in.
@@ -58,6 +64,8 @@ class GatewayBus:
         self._client = await connect(self._url, "gateway")
         for subject, handler in handlers.items():
             await self._answer(subject, handler)
+        for subject, listener in heard.items():
+            await self._hear(subject, listener)
         while True:
             await CLOCK.sleep(3600)
 
@@ -75,6 +83,15 @@ class GatewayBus:
             task.add_done_callback(self._running.discard)
 
         await self._client.subscribe(subject, queue=subjects.GATEWAY_QUEUE, cb=on_message)
+
+    async def _hear(self, subject: str, listener: Listener) -> None:
+        async def on_message(message: Msg) -> None:
+            try:
+                listener(orjson.loads(message.data))
+            except Exception:
+                log.exception("not_heard", subject=message.subject)
+
+        await self._client.subscribe(subject, cb=on_message)
 
     async def _reply(self, message: Msg, handler: Handler) -> None:
         try:

@@ -36,6 +36,8 @@ POLICY_SIMULATE: Final = "agentos.rpc.policy.simulate"
 
 GATEWAY_QUEUE: Final = "gateway"
 GATEWAY_REQUEST: Final = "agentos.rpc.gateway.request"
+#: To all processes of the gateway: a kill switch was engaged. Nobody answers; what is lost is that a request is cut.
+GATEWAY_STOP: Final = "agentos.rpc.gateway.stop"
 GATEWAY_SECRETS: Final = "agentos.rpc.gateway.secrets"
 
 #: Core-NATS hints between processes; losing one costs a fallback poll, never an event.
