@@ -1132,10 +1132,12 @@ export interface paths {
          * Approval: create
          * @description Asks a person to allow an action. Nobody may act before the answer, and silence is a no: at ``decide_by`` (by
          *         default in 24 hours, ``interactive`` ones in one) the request expires. ``expires_at`` ends what the approval allows.
-         *         Without ``scope`` it allows exactly this action, once: ``action_digest`` tells which, and is made from ``request``
-         *         unless it is given. ``supersedes`` names an open request of the same room that this one replaces. Of ``escalation``
-         *         each step becomes an ``approval.escalated`` when the request has been pending for so long. ``required_approvals`` is
-         *         how many people must approve it, on the same terms; one denial is enough to deny it.
+         *         Without ``scope`` it allows exactly this action, once: ``action_digest`` tells which, and is made from ``action``,
+         *         ``request``, the place and the actor. One that is given must be of just these; without ``request``, it must be of a
+         *         decision of the gate in the last day, whose parameters then are the request. ``supersedes`` names an open request of
+         *         the same room that this one replaces. Of ``escalation`` each step becomes an ``approval.escalated`` when the request
+         *         has been pending for so long. ``required_approvals`` is how many people must approve it, on the same terms; one
+         *         denial is enough to deny it.
          */
         post: operations["create_approval"];
         delete?: never;
@@ -1969,9 +1971,10 @@ export interface paths {
         put?: never;
         /**
          * Approval: consume
-         * @description Uses an approval right before the act that it allows. One of ``once`` is used up; of a grant a use is counted.
-         *         ``action_digest`` (required) is that of the act. For a grant tell the act besides: ``action``, its place, and for
-         *         patterns its ``resource`` and ``parameters``.
+         * @description Uses an approval right before the act that it allows, unless the gate denies that now. One of ``once`` is used
+         *         up, by whoever asked for it, the holder of its run, or a person; of a grant a use is counted. ``action_digest``
+         *         (required) is that of the act. For a grant tell the act that it is of: ``action``, ``parameters``, ``room_id`` and
+         *         ``run_id``, and for the grant's scope ``thread_id`` and ``resource``.
          */
         post: operations["consume_approval"];
         delete?: never;
@@ -5866,9 +5869,10 @@ export interface components {
         };
         /**
          * ConsumeApproval
-         * @description Uses an approval right before the act that it allows. One of ``once`` is used up; of a grant a use is counted.
-         *     ``action_digest`` (required) is that of the act. For a grant tell the act besides: ``action``, its place, and for
-         *     patterns its ``resource`` and ``parameters``.
+         * @description Uses an approval right before the act that it allows, unless the gate denies that now. One of ``once`` is used
+         *     up, by whoever asked for it, the holder of its run, or a person; of a grant a use is counted. ``action_digest``
+         *     (required) is that of the act. For a grant tell the act that it is of: ``action``, ``parameters``, ``room_id`` and
+         *     ``run_id``, and for the grant's scope ``thread_id`` and ``resource``.
          */
         ConsumeApproval: {
             /**
@@ -5953,10 +5957,12 @@ export interface components {
          * CreateApproval
          * @description Asks a person to allow an action. Nobody may act before the answer, and silence is a no: at ``decide_by`` (by
          *     default in 24 hours, ``interactive`` ones in one) the request expires. ``expires_at`` ends what the approval allows.
-         *     Without ``scope`` it allows exactly this action, once: ``action_digest`` tells which, and is made from ``request``
-         *     unless it is given. ``supersedes`` names an open request of the same room that this one replaces. Of ``escalation``
-         *     each step becomes an ``approval.escalated`` when the request has been pending for so long. ``required_approvals`` is
-         *     how many people must approve it, on the same terms; one denial is enough to deny it.
+         *     Without ``scope`` it allows exactly this action, once: ``action_digest`` tells which, and is made from ``action``,
+         *     ``request``, the place and the actor. One that is given must be of just these; without ``request``, it must be of a
+         *     decision of the gate in the last day, whose parameters then are the request. ``supersedes`` names an open request of
+         *     the same room that this one replaces. Of ``escalation`` each step becomes an ``approval.escalated`` when the request
+         *     has been pending for so long. ``required_approvals`` is how many people must approve it, on the same terms; one
+         *     denial is enough to deny it.
          */
         CreateApproval: {
             /**
