@@ -191,6 +191,25 @@ async def test_answers_that_two_readers_could_read_differently(outbound: Outboun
     assert outbound.open_connections == 0
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"",
+        b"Upgrade: websocket\r\n",
+        b"Connection: upgrade\r\n",
+        b"Connection: upgrade\r\nUpgrade: h2c\r\n",
+        b"Connection: upgrade\r\nUpgrade: websocket, h2c\r\n",
+        b"Connection: upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n",
+        b"Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+    ],
+)
+async def test_a_switch_to_what_was_not_asked_for(outbound: Outbound, fields: bytes) -> None:
+    answer = b"HTTP/1.1 101 Switching\r\n" + fields + b"\r\n"
+    failed = await failure(outbound, answer, OutboundRequest("GET", upgrade="websocket"))
+    assert (failed.code, failed.bytes_sent) == ("protocol_error", True)
+    assert outbound.open_connections == 0
+
+
 async def test_an_answer_in_single_bytes(outbound: Outbound) -> None:
     async def play(turn: Turn) -> None:
         for byte in b"HTTP/1.1 100 Continue\r\n\r\n" + CHUNKED + b"3\r\nabc\r\n0\r\nT: x\r\n\r\n":

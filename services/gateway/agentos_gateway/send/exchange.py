@@ -15,7 +15,7 @@ from typing import Final
 import httptools
 
 from agentos_gateway.send.failures import Phase, SendFailed
-from agentos_gateway.send.headers import BadFraming, Header, body_framing
+from agentos_gateway.send.headers import BadFraming, Header, body_framing, values
 from agentos_gateway.send.request import OutboundRequest
 
 HIGH_WATER: Final = 256 * 1024
@@ -55,7 +55,7 @@ class Exchange:
         self._limits = request.limits
         self.between_bytes_s = request.timeouts.between_bytes_s
         self._no_body = request.method == "HEAD"
-        self._upgrade = request.upgrade is not None
+        self._upgrade = request.upgrade
         self._pause = pause
         self._resume = resume
         self._ended = ended
@@ -201,7 +201,7 @@ class Exchange:
         version = self._parser.get_http_version()
         if version not in ("1.1", "1.0") or not 100 <= status <= 599:
             raise self._stop("protocol_error", "the answer is not HTTP/1.1")
-        if status < 200 and not (status == 101 and self._upgrade):
+        if status < 200 and not (status == 101 and self._upgrade is not None):
             self._interim_answer(status)
             return
         headers = tuple((n.decode("latin-1"), v.decode("latin-1").strip(" \t")) for n, v in self._fields)
@@ -209,6 +209,8 @@ class Exchange:
             framing = body_framing(headers, http_1_0=version == "1.0")
         except BadFraming as error:
             raise self._stop("protocol_error", str(error)) from error
+        if status == 101 and not self._switches(headers):
+            raise self._stop("protocol_error", "the other side switches to another protocol than was asked for")
         bodiless = self._no_body or status in (101, 204, 304)
         self.switched = status == 101
         self.until_close = framing is None and not bodiless
@@ -256,6 +258,12 @@ class Exchange:
         self._fields.clear()
         self._field_bytes = 0
         self._reason = b""
+
+    def _switches(self, headers: tuple[Header, ...]) -> bool:
+        """What llhttp takes for the end of HTTP, and to the protocol that was asked for."""
+        options = {option.strip().lower() for value in values(headers, "connection") for option in value.split(",")}
+        protocols = [value.lower() for value in values(headers, "upgrade")]
+        return self._upgrade is not None and "upgrade" in options and protocols == [self._upgrade.lower()]
 
     def _stop(self, code: str, detail: str) -> SendFailed:
         self._problem = self._failed(code, detail)
