@@ -135,12 +135,27 @@ def test_an_edit_must_pass_the_gate(client: httpx.Client) -> None:
     make(client, f"/v1/agents/{agent}/quarantine", {"quarantine_reason": "test"}, 200)
     edit = {"decision": "approve", "edited_request": {"to": "bo"}}
     problem = refused(client.post(f"{path}/decide", json=edit), 409, "approval_policy_denies")
-    assert problem["denied_by"] == ["agent_quarantined"]
+    assert (problem["denied_by"], problem["reason_codes"][0]) == (["agent_quarantined"], "agent_quarantined")
     make(client, f"/v1/agents/{agent}/unquarantine", status=200)
     make(client, f"{path}/decide", edit, 200)
     found = row(client, path)
     assert (found["status"], found["action"], found["edited_request"]) == ("approved", "email.send", {"to": "bo"})
     assert found["action_digest"] != made["action_digest"]
+
+
+def test_an_edit_is_no_more_than_what_was_asked_for(client: httpx.Client) -> None:
+    call = {"tool_name": "ls", "input": {"path": "/tmp"}}
+    path = asked(client, action="tool.call", request=call)
+    for edited, widened in (
+        ({**call, "tool_name": "rm"}, ["tool_name"]),
+        ({"path": "/"}, ["category", "tool_name"]),
+    ):
+        edit = {"decision": "approve", "edited_request": edited}
+        problem = refused(client.post(f"{path}/decide", json=edit), 409, "approval_edit_widens")
+        assert (problem["widened"], problem["reason_codes"]) == (widened, ["default_allow"])
+    narrower = {"decision": "approve", "edited_request": {**call, "input": {"path": "/tmp/x"}}}
+    made = make(client, f"{path}/decide", narrower, 200)
+    assert made["approval_status"] == "approved"
 
 
 def test_what_a_person_looks_at_before_deciding(client: httpx.Client, room: str) -> None:

@@ -1,7 +1,8 @@
 """Asks the gate about what a person is about to allow, where the decision needs it."""
 
+import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,11 +14,14 @@ from agentos_shared.domain.approval_answers import Deciding, Review, needs_revie
 from agentos_shared.domain.approval_bodies import ConsumeApproval, CreateApproval, DecideApproval
 from agentos_shared.domain.approvals import Act, Approval, Asking
 from agentos_shared.domain.decider import Command
+from agentos_shared.domain.egress_match import TUNNEL
 from agentos_shared.domain.envelope import Actor, Event
 from agentos_shared.domain.errors import NotFound, TryLater
 from agentos_shared.domain.grants import Moment
+from agentos_shared.domain.policy.assessment import widened
 from agentos_shared.domain.policy.evaluate import DATA_ACTIONS
 from agentos_shared.domain.policy.facts import Request
+from agentos_shared.domain.policy.records import Gated
 from agentos_shared.host.lifecycle import CLOCK
 from agentos_shared.store import statements
 from agentos_shared.store.reader import event_of, read_entities
@@ -57,11 +61,23 @@ async def _review(reader: Reader, approval: Location, body: DecideApproval) -> R
     if row is None or reader.gatekeeper is None:
         return None
     requested = event_of(row)
-    parameters = requested.data["request"] if body.edited_request is None else body.edited_request
-    gated = await reader.gatekeeper.decide(wish_of(requested, parameters), requested.zone)
+    asked = reader.gatekeeper.decide(wish_of(requested, requested.data["request"]), requested.zone)
+    if body.edited_request is None:
+        return _seen(await asked)
+    edited = reader.gatekeeper.decide(wish_of(requested, body.edited_request), requested.zone)
+    before, after = await asyncio.gather(asked, edited)
+    more = widened(before.request, after.request, _at_stake(before), _at_stake(after))
+    return _seen(after)._replace(widened=more)
+
+
+def _seen(gated: Gated) -> Review:
     decision = gated.decision
     denials = tuple(rule.rule_id for rule in decision.determining_rules if rule.effect == "deny")
-    return Review(decision.policy_bundle_hash, denials)
+    return Review(decision.policy_bundle_hash, denials, decision.reason_codes)
+
+
+def _at_stake(gated: Gated) -> Collection[str]:
+    return () if gated.assessment is None else tuple(gated.assessment["risk_factors"])
 
 
 async def using(reader: Reader, command: Command[ConsumeApproval]) -> Moment:
@@ -155,6 +171,8 @@ def _category(action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     if parameters.keys() == _OF_EGRESS and isinstance(url, str):
         with contextlib.suppress(targets.BadTarget):
             target = targets.parse(url)
-            place = {"egress_host": target.host, "egress_port": target.port, "egress_path": target.path}
-            return {"category": "egress", "resource": url, "egress_method": str(parameters["method"]), **place}
+            method = str(parameters["method"])
+            path = None if method == TUNNEL else target.path
+            place = {"egress_host": target.host, "egress_port": target.port, "egress_path": path}
+            return {"category": "egress", "resource": url, "egress_method": method, **place}
     return {"category": "data_access" if action in DATA_ACTIONS else "action"}

@@ -37,11 +37,14 @@ class Review(NamedTuple):
 
     Args:
         policy_bundle_hash: of the policies in force.
-        denials: ids of the rules that forbid it.
+        denials: ids of the rules that forbid it. reason_codes: of the decision.
+        widened: in what an edit is more than what was asked for (``policy/assessment.py``).
     """
 
     policy_bundle_hash: str
     denials: tuple[str, ...] = ()
+    reason_codes: tuple[str, ...] = ()
+    widened: tuple[str, ...] = ()
 
 
 class Deciding(NamedTuple):
@@ -84,7 +87,8 @@ def require_reviewed(body: DecideApproval, review: Review | None) -> None:
     """Refuse what the policies in force do not allow any more, or no longer are those that the decision is taken on.
 
     Raises:
-        Conflict: ``approval_policy_changed``, ``approval_policy_denies``. TryLater: ``policy_unavailable``.
+        Conflict: ``approval_policy_changed``, ``approval_policy_denies``, ``approval_edit_widens``.
+        TryLater: ``policy_unavailable``.
     """
     if not needs_review(body):
         return
@@ -100,7 +104,17 @@ def require_reviewed(body: DecideApproval, review: Review | None) -> None:
     denials = [rule for rule in review.denials if rule not in _LATER]
     if body.edited_request is not None and denials:
         raise Conflict(
-            "approval_policy_denies", "No approval lifts what forbids this edited request.", denied_by=denials
+            "approval_policy_denies",
+            "No approval lifts what forbids this edited request.",
+            denied_by=denials,
+            reason_codes=list(review.reason_codes),
+        )
+    if body.edited_request is not None and review.widened:
+        raise Conflict(
+            "approval_edit_widens",
+            "This edited request is more than what was asked for: deny it, and have that asked for.",
+            widened=list(review.widened),
+            reason_codes=list(review.reason_codes),
         )
 
 

@@ -41,7 +41,8 @@ def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
         NotFound: ``approval_not_found``. Forbidden: ``approver_must_be_user``.
         Conflict: ``approval_already_decided``, ``approval_expired``, ``approval_cancelled``, ``approval_superseded``,
             ``approval_action_mismatch``, ``approval_not_editable``, ``approval_already_voted``,
-            ``approval_terms_differ``, ``approval_policy_changed``, ``approval_policy_denies``.
+            ``approval_terms_differ``, ``approval_policy_changed``, ``approval_policy_denies``,
+            ``approval_edit_widens``.
         Contradiction: ``client_token_reused``. TryLater: ``policy_unavailable``.
         Invalid: ``invalid_scope``, ``invalid_expires_at``, ``invalid_wake_at``, ``invalid_edited_request``.
     """

@@ -5,12 +5,13 @@ Nothing here decides. The risk is a sum, so that every number can be explained: 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from agentos_shared.domain.canonical import canonical
-from agentos_shared.domain.envelope import timestamp
+from agentos_shared.domain.egress_match import READS
+from agentos_shared.domain.envelope import ZONES, timestamp
 from agentos_shared.domain.policy.decision import Decision
 from agentos_shared.domain.policy.evaluate import leaves_the_machine, reads_only
 from agentos_shared.domain.policy.facts import Facts, Request
@@ -36,6 +37,10 @@ POINTS: Final[Mapping[str, int]] = {
     "allowed_by_a_grant": 5,
 }
 MOST: Final = 100
+#: What is at stake that makes an act one of another class.
+_CLASSES: Final = frozenset(
+    {"leaves_the_machine", "cannot_be_undone", "label_restricted", "label_confidential", "label_sensitive_pii"}
+)
 
 
 def assessment(request: Request, facts: Facts, decision: Decision) -> dict[str, Any]:
@@ -48,6 +53,25 @@ def assessment(request: Request, facts: Facts, decision: Decision) -> dict[str, 
         "delegation": list(facts.delegation),
         "valid_until": _valid_until(facts, decision),
     }
+
+
+def widened(asked: Request, edited: Request, before: Collection[str], after: Collection[str]) -> tuple[str, ...]:
+    """In what an edit is more than what was asked for: another kind of act, another tool, a higher zone, or more at
+    stake. Nobody asked for that, so that it is asked for anew.
+
+    Args:
+        before, after: names of what is at stake, as the gate sees it (``risk_factors``).
+    """
+    found = []
+    if edited.category != asked.category:
+        found.append("category")
+    if edited.tool_name != asked.tool_name:
+        found.append("tool_name")
+    if edited.egress_method != asked.egress_method and edited.egress_method not in READS:
+        found.append("method")
+    if ZONES.index(edited.zone) > ZONES.index(asked.zone):
+        found.append("zone")
+    return (*found, *(name for name in after if name in _CLASSES and name not in before))
 
 
 def context_digest(inputs: Mapping[str, Any] | None) -> str | None:
