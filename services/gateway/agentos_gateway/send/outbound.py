@@ -19,11 +19,12 @@ from agentos_shared.host.lifecycle import CLOCK, Clock
 _SHUTDOWN_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ready:
     """A connection on which nothing of the request has been written yet.
 
-    Between :meth:`Outbound.connect` and :meth:`Outbound.send` the caller records that it sends.
+    Between :meth:`Outbound.connect` and :meth:`Outbound.send` the caller records that it sends. ``link`` is always the
+    connection in use, also where the first had to be replaced: whoever stops the request aborts that one.
     """
 
     pinned: Pinned
@@ -95,16 +96,19 @@ class Outbound:
         return await self._sent(ready, request, written)
 
     async def _sent(self, ready: Ready, request: OutboundRequest, written: bytes) -> Response:
-        link, reused = ready.link, ready.reused
-        if not link.alive:
-            link, reused = await self._connected(ready.pinned, request.timeouts), False
+        if not ready.link.alive:
+            await self._replace(ready, request)
         try:
-            return await self._send(link, written, request)
+            return await self._send(ready.link, written, request)
         except SendFailed as failure:
-            again = reused and request.repeatable and failure.phase == "first_byte"
+            again = ready.reused and request.repeatable and failure.phase == "first_byte"
             if not again or failure.code not in ("connection_reset", "connection_closed"):
                 raise
-        return await self._send(await self._connected(ready.pinned, request.timeouts), written, request)
+        await self._replace(ready, request)
+        return await self._send(ready.link, written, request)
+
+    async def _replace(self, ready: Ready, request: OutboundRequest) -> None:
+        ready.link, ready.reused = await self._connected(ready.pinned, request.timeouts), False
 
     def cut(self, host: str | None = None) -> int:
         """Ends all connections to a host, or all, with the requests in them; says how many. For the kill switch."""
