@@ -4,8 +4,8 @@ import { memo } from "react";
 
 import { useTexts } from "@/i18n/texts";
 import type { Event } from "@/live/connection";
-import { lookOf, TONES } from "@/screens/timeline/looks";
-import { gist, type Row, tally } from "@/screens/timeline/rows";
+import { gist, lookOf, TONES } from "@/live/looks";
+import { type Row, tally } from "@/screens/timeline/rows";
 import { texts } from "@/screens/timeline/texts";
 import { Badge } from "@/ui/Badge";
 import { Copy } from "@/ui/Copy";

@@ -76,18 +76,3 @@ export function tally(events: readonly Event[]): [string, number][] {
   for (const { event_type } of events) counts.set(event_type, (counts.get(event_type) ?? 0) + 1);
   return [...counts].toSorted((a, b) => b[1] - a[1]);
 }
-
-const TELLING = ["title", "summary", "reason", "tool_name", "message", "action", "display_name", "kind", "note", "name", "host", "status"];
-
-/** One line that says what an event is about, from whatever its data says. */
-export function gist(event: Event): string {
-  if (event.redaction_level !== "none") return "";
-  const { data } = event;
-  const words: string[] = [];
-  for (const member of TELLING) {
-    const value = data[member];
-    if (typeof value === "string" && value !== "" && !words.includes(value)) words.push(value);
-    if (words.length === 2) break;
-  }
-  return words.join(" · ").slice(0, 300);
-}

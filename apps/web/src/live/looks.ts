@@ -1,4 +1,4 @@
-/** How families of events look: a picture and a tone, besides their name. */
+/** How events look: a picture and a tone for their family, and one line that says what they are about. */
 
 import {
   Bot,
@@ -19,6 +19,7 @@ import {
   Wrench,
 } from "lucide-react";
 
+import type { Event } from "@/live/connection";
 import type { Tone } from "@/ui/Badge";
 
 export interface Look {
@@ -72,3 +73,18 @@ export const TONES: Record<Tone, string> = {
   held: "text-held",
   accent: "text-accent",
 };
+
+const TELLING = ["title", "summary", "reason", "tool_name", "message", "action", "display_name", "kind", "note", "name", "host", "status"];
+
+/** One line that says what an event is about, from whatever its data says. */
+export function gist(event: Event): string {
+  if (event.redaction_level !== "none") return "";
+  const { data } = event;
+  const words: string[] = [];
+  for (const member of TELLING) {
+    const value = data[member];
+    if (typeof value === "string" && value !== "" && !words.includes(value)) words.push(value);
+    if (words.length === 2) break;
+  }
+  return words.join(" · ").slice(0, 300);
+}
