@@ -183,11 +183,12 @@ def test_a_long_room_pages_upwards_to_its_beginning(stack: Stack, profile: Calla
     page.get_by_test_id("timeline").hover()
     page.mouse.wheel(0, -200)
     expect(page.get_by_test_id("paused")).to_be_visible()
-    for _ in range(40):
-        page.evaluate("document.querySelector('[data-testid=timeline]').scrollTop = 0")
-        page.wait_for_timeout(60)
-        if page.get_by_text("The beginning of the room").is_visible():
-            break
+    page.wait_for_function(
+        """() => {
+          document.querySelector('[data-testid=timeline]').scrollTop = 0;
+          return document.body.innerText.includes('The beginning of the room');
+        }"""
+    )
     assert all_seqs(page) == list(range(1, 1_003))
 
 

@@ -8,11 +8,21 @@ export interface Preference<T> {
 
 const PREFIX = "agentos.";
 
-function read(key: string): string | null {
+/** What this browser keeps by a name; null: nothing, or it keeps nothing at all. */
+export function recall(name: string): string | null {
   try {
-    return localStorage.getItem(key);
+    return localStorage.getItem(PREFIX + name);
   } catch {
-    return null; // a browser that keeps nothing: the choice lasts as long as the page
+    return null;
+  }
+}
+
+/** Keeps something by a name, in a browser that keeps things; in others it lasts as long as the page. */
+export function remember(name: string, value: string): void {
+  try {
+    localStorage.setItem(PREFIX + name, value);
+  } catch {
+    // as said
   }
 }
 
@@ -20,7 +30,7 @@ function read(key: string): string | null {
 export function preference<T extends string>(name: string, parse: (stored: string | null) => T): Preference<T> {
   const key = PREFIX + name;
   const listeners = new Set<() => void>();
-  let value = parse(read(key));
+  let value = parse(recall(name));
   const tell = (next: T): void => {
     if (next === value) return;
     value = next;
@@ -32,11 +42,7 @@ export function preference<T extends string>(name: string, parse: (stored: strin
   return {
     get: () => value,
     set(next) {
-      try {
-        localStorage.setItem(key, next);
-      } catch {
-        // as above
-      }
+      remember(name, next);
       tell(next);
     },
     subscribe(listener) {

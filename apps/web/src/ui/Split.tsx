@@ -1,17 +1,14 @@
 import { type KeyboardEvent, type PointerEvent, type ReactNode, useRef, useState } from "react";
 
 import { useTexts } from "@/i18n/texts";
+import { recall, remember } from "@/lib/preference";
 import { texts } from "@/ui/texts";
 
 const STEP = 4;
 
 function stored(name: string, fallback: number): number {
-  try {
-    const kept = Number(localStorage.getItem(`agentos.split.${name}`));
-    return kept > 0 ? kept : fallback;
-  } catch {
-    return fallback;
-  }
+  const kept = Number(recall(`split.${name}`));
+  return kept > 0 ? kept : fallback;
 }
 
 /** Two panes side by side with a divider to drag, or to move by arrow keys; `first` in percent. One of them on a phone. */
@@ -32,11 +29,7 @@ export function Split({ name, first, second, initial = 60, min = 25, max = 80, n
   const move = (next: number): void => {
     const kept = Math.round(Math.min(max, Math.max(min, next)) * 10) / 10;
     setShare(kept);
-    try {
-      localStorage.setItem(`agentos.split.${name}`, String(kept));
-    } catch {
-      // it lasts as long as the page
-    }
+    remember(`split.${name}`, String(kept));
   };
   const onPointerMove = (event: PointerEvent<HTMLDivElement>): void => {
     if (!event.currentTarget.hasPointerCapture(event.pointerId) || box.current === null) return;

@@ -4,6 +4,7 @@ import { useState } from "react";
 
 import { $api } from "@/api/client";
 import { useTexts } from "@/i18n/texts";
+import { recall } from "@/lib/preference";
 import { NewRoom } from "@/screens/timeline/RoomPicker";
 import { texts } from "@/screens/timeline/texts";
 import { Button } from "@/ui/Button";
@@ -12,7 +13,7 @@ import { ErrorPane } from "@/ui/Pane";
 import { ScreenHeader } from "@/ui/ScreenHeader";
 import { Skeleton } from "@/ui/Skeleton";
 
-export const LAST_ROOM = "agentos.last_room";
+export const LAST_ROOM = "last_room";
 
 /** The room that was shown last, or the busiest, or the way to the first one. */
 export default function TimelineHome() {
@@ -20,7 +21,7 @@ export default function TimelineHome() {
   const [creating, setCreating] = useState(false);
   const rooms = $api.useQuery("get", "/v1/rooms", { params: { query: { limit: 100 } } });
   const known = rooms.data?.rooms ?? [];
-  const last = localStorage.getItem(LAST_ROOM);
+  const last = recall(LAST_ROOM);
   const room = known.find(({ room_id }) => room_id === last) ?? known[0];
   if (room !== undefined) return <Navigate to="/rooms/$roomId" params={{ roomId: room.room_id }} replace />;
   return (

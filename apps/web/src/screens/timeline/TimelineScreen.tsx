@@ -6,6 +6,7 @@ import { $api } from "@/api/client";
 import { asProblem } from "@/api/problem";
 import { useTexts } from "@/i18n/texts";
 import { useKeys } from "@/lib/keys";
+import { remember } from "@/lib/preference";
 import type { Event } from "@/live/connection";
 import { Composer } from "@/screens/timeline/Composer";
 import { EventDrawer } from "@/screens/timeline/EventDrawer";
@@ -41,7 +42,7 @@ function Room({ roomId }: { roomId: string }) {
   const { log, snapshot } = useRoomLog(roomId, filter);
   const seen = useSeen(roomId, log, snapshot);
   const [unfolded, setUnfolded] = useState<ReadonlySet<string>>(new Set());
-  useEffect(() => localStorage.setItem(LAST_ROOM, roomId), [roomId]);
+  useEffect(() => remember(LAST_ROOM, roomId), [roomId]);
 
   const change = useCallback<Change>(
     (changed) => {

@@ -1,5 +1,6 @@
 import { useEffect, useMemo, useState, useSyncExternalStore } from "react";
 
+import { recall, remember } from "@/lib/preference";
 import { pagesOf } from "@/live/pages";
 import { type Filter, RoomLog, type Snapshot } from "@/live/room_log";
 
@@ -16,18 +17,18 @@ export function useRoomLog(roomId: string, filter: Filter): { log: RoomLog; snap
 }
 
 function seenKey(roomId: string): string {
-  return `agentos.seen.${roomId}`;
+  return `seen.${roomId}`;
 }
 
 /** Up to where this browser had seen the room when the screen was opened; null: never. What is seen is kept. */
 export function useSeen(roomId: string, log: RoomLog, snapshot: Snapshot): number | null {
   const [seen] = useState(() => {
-    const kept = Number(localStorage.getItem(seenKey(roomId)));
+    const kept = Number(recall(seenKey(roomId)));
     return kept > 0 ? kept : null;
   });
   useEffect(() => {
     if (!snapshot.loaded || !snapshot.following || document.visibilityState !== "visible") return;
-    localStorage.setItem(seenKey(roomId), String(log.cursor));
+    remember(seenKey(roomId), String(log.cursor));
   }, [roomId, log, snapshot]);
   return seen;
 }
