@@ -661,6 +661,16 @@ async def test_a_connection_that_dies_between_connect_and_send_is_replaced(outbo
         await response.aclose()
 
 
+async def test_a_request_that_is_stopped_before_it_is_sent_never_is(outbound: Outbound) -> None:
+    async with raw_server(OK) as server:
+        ready = await outbound.connect(await pinned(server), GET)
+        ready.stop()
+        with pytest.raises(SendFailed) as caught:
+            await outbound.send(ready, GET)
+        assert (caught.value.code, caught.value.bytes_sent) == ("cut", False)
+        assert server.heads == []
+
+
 async def test_a_connection_that_is_not_used_is_given_back(outbound: Outbound) -> None:
     async with raw_server(OK) as server:
         ready = await outbound.connect(await pinned(server), GET)

@@ -26,11 +26,11 @@ class SendFailed(Exception):
 
     Codes by phase:
         connect: ``connect_timeout``, ``connect_refused``, ``connect_unreachable``, ``connect_reset``,
-            ``connect_failed``, ``too_many_connections``.
+            ``connect_failed``, ``too_many_connections``, ``cut`` (somebody stopped it).
         tls: ``tls_timeout``, ``tls_certificate``, ``tls_failed``.
         request: ``write_timeout``, ``request_body_failed`` (the caller's iterator), ``length_mismatch``.
         first_byte: ``first_byte_timeout``; body: ``between_bytes_timeout``; both: ``whole_timeout``,
-            ``connection_reset``, ``connection_closed``, ``protocol_error``, ``cut`` (somebody stopped it).
+            ``connection_reset``, ``connection_closed``, ``protocol_error``, ``cut``.
         first_byte: ``too_many_headers``, ``headers_too_large``, ``too_many_interim``.
         body: ``response_too_large``, ``trailers_too_large``, ``framing_too_large``, ``decoded_too_large``,
             ``decoded_ratio``, ``coding_unsupported``, ``coding_broken``.

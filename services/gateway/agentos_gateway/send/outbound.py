@@ -24,12 +24,18 @@ class Ready:
     """A connection on which nothing of the request has been written yet.
 
     Between :meth:`Outbound.connect` and :meth:`Outbound.send` the caller records that it sends. ``link`` is always the
-    connection in use, also where the first had to be replaced: whoever stops the request aborts that one.
+    connection in use, also where the first had to be replaced.
     """
 
     pinned: Pinned
     link: Link
     reused: bool
+    stopped: bool = False
+
+    def stop(self) -> None:
+        """Ends the request wherever it is; what has not been written yet never is."""
+        self.stopped = True
+        self.link.abort()
 
 
 class Outbound:
@@ -99,16 +105,17 @@ class Outbound:
         if not ready.link.alive:
             await self._replace(ready, request)
         try:
-            return await self._send(ready.link, written, request)
+            return await self._send(ready, written, request)
         except SendFailed as failure:
             again = ready.reused and request.repeatable and failure.phase == "first_byte"
             if not again or failure.code not in ("connection_reset", "connection_closed"):
                 raise
         await self._replace(ready, request)
-        return await self._send(ready.link, written, request)
+        return await self._send(ready, written, request)
 
     async def _replace(self, ready: Ready, request: OutboundRequest) -> None:
-        ready.link, ready.reused = await self._connected(ready.pinned, request.timeouts), False
+        if not ready.stopped:
+            ready.link, ready.reused = await self._connected(ready.pinned, request.timeouts), False
 
     def cut(self, host: str | None = None) -> int:
         """Ends all connections to a host, or all, with the requests in them; says how many. For the kill switch."""
@@ -122,7 +129,11 @@ class Outbound:
         """Ends everything."""
         self.cut()
 
-    async def _send(self, link: Link, written: bytes, request: OutboundRequest) -> Response:
+    async def _send(self, ready: Ready, written: bytes, request: OutboundRequest) -> Response:
+        link = ready.link
+        if ready.stopped:
+            link.abort()
+            raise SendFailed("connect", "cut", "the request was stopped before anything was sent", bytes_sent=False)
         begun = self._clock.monotonic()
         exchange = link.send(written, request)
         answer = await link.answered(exchange)
