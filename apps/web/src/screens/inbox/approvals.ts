@@ -1,6 +1,6 @@
 /** Approvals as the API tells them, and what can be said of one without asking again. */
 
-import { keepPreviousData, useQueries } from "@tanstack/react-query";
+import { keepPreviousData, useQueries, useQuery } from "@tanstack/react-query";
 
 import { $api, type Schema } from "@/api/client";
 import type { Tab } from "@/screens/inbox/search";
@@ -47,18 +47,16 @@ export function matches(approval: Approval, words: string): boolean {
 
 export const listKey = ["get", "/v1/approvals"] as const;
 
-/** `positions`: the list covers these places of streams, where somebody has just written. */
-function listOptions(status: Status | "", position: string | undefined) {
-  return $api.queryOptions(
-    "get",
-    "/v1/approvals",
-    { params: { query: { status, limit: MOST, ...(position === undefined ? {} : { min_position: position }) } } },
-    { refetchInterval: ASK_AGAIN_MS, placeholderData: keepPreviousData },
-  );
+function listOptions(status: Status | "") {
+  const query = { params: { query: { status, limit: MOST } } };
+  return $api.queryOptions("get", "/v1/approvals", query, {
+    refetchInterval: ASK_AGAIN_MS,
+    placeholderData: keepPreviousData,
+  });
 }
 
 export function useApprovals(tab: Tab) {
-  const answers = useQueries({ queries: STATUSES[tab].map((status) => listOptions(status, undefined)) });
+  const answers = useQueries({ queries: STATUSES[tab].map((status) => listOptions(status)) });
   const pages = answers.flatMap(({ data }) => (data === undefined ? [] : [data]));
   return {
     approvals: pages.length < answers.length ? undefined : inOrder(pages.flatMap((page) => page.approvals), tab),
@@ -72,13 +70,5 @@ export function useApprovals(tab: Tab) {
 
 /** How many wait for a person; undefined while nobody knows. */
 export function useWaiting(): number | undefined {
-  const { data } = $api.useQuery(...waitingArguments);
-  return data?.approvals.length;
+  return useQuery(listOptions("pending")).data?.approvals.length;
 }
-
-const waitingArguments = [
-  "get",
-  "/v1/approvals",
-  { params: { query: { status: "pending", limit: MOST } } },
-  { refetchInterval: ASK_AGAIN_MS, placeholderData: keepPreviousData },
-] as const;

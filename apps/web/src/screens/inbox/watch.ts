@@ -17,7 +17,7 @@ async function headOf(roomId: string): Promise<number> {
   return data?.events[0]?.stream_seq ?? 0;
 }
 
-/** Tells of each approval that something happened to it in the room, from now on. Ends by what it returns. */
+/** Tells of approvals that something happened to in the room, from now on; of none by name where events were missed. */
 function follow(roomId: string, onApprovals: (ids: ReadonlySet<string>) => void): () => void {
   let connection: SharedConnection | null = null;
   let closed = false;
@@ -30,7 +30,10 @@ function follow(roomId: string, onApprovals: (ids: ReadonlySet<string>) => void)
         const approvals = events.filter(({ event_type }) => event_type.startsWith("approval."));
         if (approvals.length > 0) onApprovals(new Set(approvals.map(({ entity_id }) => entity_id)));
       },
-      onHead: (head) => (seen = Math.max(seen, head)),
+      onHead: (head) => {
+        if (head > seen) onApprovals(new Set());
+        seen = Math.max(seen, head);
+      },
       onLink: () => undefined,
       onReset: (head) => (seen = head),
     });
