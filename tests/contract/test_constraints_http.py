@@ -44,6 +44,9 @@ def agent_of(client: httpx.Client) -> dict[str, Any]:
     return {"actor_type": "agent", "actor_id": made["agent_id"], "principal_id": made["principal_id"]}
 
 
+EDIT: dict[str, Any] = {"decision": "approve", "edited_request": {"to": "bo"}}
+
+
 def ask(client: httpx.Client, action: str = "external.write", **members: Any) -> dict[str, Any]:
     return post(client, "/v1/policy/evaluate", action=action, **members)
 
@@ -181,6 +184,50 @@ def test_refused_tool_calls_are_learned_from(client: httpx.Client) -> None:
     last = answers[-1]
     (constraint,) = read(client, "/v1/constraints", min_position=position(last))["constraints"]
     assert (constraint["category"], constraint["repeat_count"], constraint["room_id"]) == ("tool", 2, room_id)
+
+
+def test_what_people_deny_or_rewrite_is_learned_from(client: httpx.Client) -> None:
+    who = {"actor_type": "service", "actor_id": "mailer"}
+    for decision, reason in (({"decision": "deny", "reason": "not him"}, "approval_denied"), (EDIT, "approval_edited")):
+        room_id = post(client, "/v1/rooms", title="Ops")["room_id"]
+        for _ in range(2):
+            wish = {"action": "email.send", "request": {"to": "ada"}, "room_id": room_id, **who}
+            made = post(client, "/v1/approvals", **wish)["approval_id"]
+            last = post(client, f"/v1/approvals/{made}/decide", **decision)
+        events = read(client, "/v1/events", stream_type="room", stream_id=room_id)["events"]
+        told = [event for event in events if event["event_type"] != "room.created"]
+        assert [event["event_type"] for event in told] == [
+            *("approval.requested", "learning.from_failure", "constraint.learned", "approval.decided"),
+            *("approval.requested", "learning.from_failure", "constraint.learned", "mistake.repeated"),
+            "approval.decided",
+        ]
+        assert told[-1]["event_id"] == last["event_id"], "the answer is about the decision"
+        failure = told[1]["data"]
+        assert (failure["category"], failure["reason_code"], failure["blocked"]) == ("action", reason, False)
+        assert (failure["context"], failure["subject_key"]) == ({"to": "ada"}, "actor:service:mailer")
+        assert failure["reason"] == decision.get("reason", "A person allowed something else in its place.")
+        (constraint,) = [
+            one
+            for one in read(client, "/v1/constraints", min_position=position(last))["constraints"]
+            if one["reason_code"] == reason
+        ]
+        assert (constraint["seen_count"], constraint["status"]) == (2, "candidate")
+
+
+def test_failed_tool_calls_are_learned_from(client: httpx.Client) -> None:
+    room_id = post(client, "/v1/rooms", title="Ops")["room_id"]
+    run_id = post(client, "/v1/runs", room_id=room_id)["run_id"]
+    post(client, f"/v1/runs/{run_id}/start")
+    step_id = post(client, f"/v1/runs/{run_id}/steps", kind="tool")["step_id"]
+    call = post(client, f"/v1/steps/{step_id}/toolcalls", tool_name="shell", input={"command": "ls"})["tool_call_id"]
+    failed = post(client, f"/v1/toolcalls/{call}/fail", message="no such file")
+    events = read(client, "/v1/events", stream_type="room", stream_id=room_id)["events"]
+    types = [event["event_type"] for event in events]
+    assert types[-3:] == ["learning.from_failure", "constraint.learned", "tool.failed"]
+    assert failed["event_id"] == events[-1]["event_id"]
+    assert events[-3]["data"]["reason"] == "no such file"
+    (constraint,) = read(client, "/v1/constraints", min_position=position(failed))["constraints"]
+    assert (constraint["category"], constraint["reason_code"], constraint["seen_count"]) == ("tool", "tool_failed", 1)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from agentos_api.append.locator import Location
 from agentos_api.command_type import Reader
+from agentos_api.failures import counted
 from agentos_shared.domain import approval_life, grants, targets
 from agentos_shared.domain.actions import action_digest, normalised
 from agentos_shared.domain.approval_answers import Deciding, Review, needs_review
@@ -21,6 +22,7 @@ from agentos_shared.domain.grants import Moment
 from agentos_shared.domain.policy.assessment import widened
 from agentos_shared.domain.policy.evaluate import DATA_ACTIONS
 from agentos_shared.domain.policy.facts import Request
+from agentos_shared.domain.policy.failures import Code, Failure
 from agentos_shared.domain.policy.records import Gated
 from agentos_shared.host.lifecycle import CLOCK
 from agentos_shared.store import statements
@@ -33,9 +35,21 @@ SQL: Final = statements.load("agentos_api", "approval_reviews.sql")
 
 
 async def deciding(reader: Reader, approval: Location, body: DecideApproval) -> Deciding:
-    """The time, and what the gate says of what would be allowed, where the decision needs that."""
+    """The time, what the gate says of what would be allowed, where the decision needs that, and what is learned."""
     review = await _review(reader, approval, body) if needs_review(body) else None
-    return Deciding(CLOCK.now(), review)
+    return Deciding(CLOCK.now(), review, await _failure(reader, approval, body))
+
+
+async def _failure(reader: Reader, approval: Location, body: DecideApproval) -> Failure | None:
+    """What is learned from: somebody wanted something that is denied, or done otherwise."""
+    if body.decision != "deny" and body.edited_request is None:
+        return None
+    row = await reader.pool.fetchrow(SQL["requested"], approval.workspace_id, approval.entity_id)
+    requested = None if row is None else event_of(row)
+    if requested is None or "request" not in requested.data:  # redacted
+        return None
+    code: Code = "approval_denied" if body.decision == "deny" else "approval_edited"
+    return await counted(reader, Failure(code, wish_of(requested, requested.data["request"])))
 
 
 async def asking(reader: Reader, home: Location, body: CreateApproval) -> Asking:

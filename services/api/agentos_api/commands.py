@@ -332,7 +332,7 @@ class Commands:
         command = await self._counted(command)
         await self._spend(kind, command, caller, alone)
         scan = loaded.scan if isinstance(loaded, Kept) else None
-        learned = command.loaded.learned_ids if isinstance(command.loaded, Gated) else ()
+        learned: tuple[str, ...] = getattr(command.loaded, "learned_ids", ())
         decide, reads = _watched(kind, meta, (*reads, *learned))
         part = Part(command, decide, location.stream, reads, False, kind.extra, scan)
         return await self._leaning(part) if kind.acts else part

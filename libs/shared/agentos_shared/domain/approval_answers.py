@@ -3,12 +3,15 @@
 import hashlib
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from agentos_shared.domain.approval_bodies import DecideApproval
 from agentos_shared.domain.canonical import canonical
 from agentos_shared.domain.decider import Meta
 from agentos_shared.domain.errors import Conflict, Contradiction, TryLater
+
+if TYPE_CHECKING:
+    from agentos_shared.domain.policy.failures import Failure
 
 #: Decisions of an approval whose tokens are remembered.
 REMEMBERED: Final = 8
@@ -52,10 +55,17 @@ class Deciding(NamedTuple):
 
     Args:
         review: None: nobody asked the gate.
+        failure: what is learned from; None: nothing.
     """
 
     now: datetime
     review: Review | None = None
+    failure: "Failure | None" = None
+
+    @property
+    def learned_ids(self) -> tuple[str, ...]:
+        """As :attr:`Failure.learned_ids`."""
+        return () if self.failure is None else self.failure.learned_ids
 
 
 def answered(body: DecideApproval, meta: Meta) -> Answered | None:

@@ -34,8 +34,8 @@ ONCE_LASTS_HIGH_STAKES: Final = timedelta(minutes=15)
 
 def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
     """``approval.decided``. Where several people must approve, ``approval.vote_recorded`` of each before it; where a
-    run waits under a lease, ``run.lease_released`` before a hold. Nothing when this very decision was taken before.
-    ``command.loaded`` is :class:`Deciding`, or the time alone.
+    run waits under a lease, ``run.lease_released`` before a hold; before a denial or an edit what is learned from it.
+    Nothing when this very decision was taken before. ``command.loaded`` is :class:`Deciding`, or the time alone.
 
     Raises:
         NotFound: ``approval_not_found``. Forbidden: ``approver_must_be_user``.
@@ -49,7 +49,7 @@ def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
     approval = known(command, view)
     require_person(command.meta)
     body = command.body
-    now, review = command.loaded if isinstance(command.loaded, Deciding) else Deciding(command.loaded)
+    now, review, failure = command.loaded if isinstance(command.loaded, Deciding) else Deciding(command.loaded)
     answer = answers.answered(body, command.meta)
     if answers.is_repeated(answer, approval.answers):
         return []
@@ -95,7 +95,9 @@ def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
         data |= {"expires_at": told(expires_at), "decide_by": timestamp(most), "wake_at": told(wake_at)}
         data |= {"remaining_s": max(1, round(left.total_seconds()))}
     released = _released(command, approval, view) if body.decision == "hold" else []
-    return [*released, *votes, event_of(command.entity_id, approval, command.meta, "approval.decided", data)]
+    decided = event_of(command.entity_id, approval, command.meta, "approval.decided", data)
+    lessons = [] if failure is None else failure.lessons(decided, view, body.reason)
+    return [*released, *votes, *lessons, decided]
 
 
 def _released(command: Command[DecideApproval], approval: Approval, view: View) -> list[NewEvent]:

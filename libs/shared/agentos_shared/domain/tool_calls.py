@@ -9,6 +9,7 @@ from agentos_shared.domain import grants, ids, runs, steps
 from agentos_shared.domain.decider import Command, LeasedBody, View, expect_version
 from agentos_shared.domain.envelope import Event, NewEvent, Zone
 from agentos_shared.domain.errors import Conflict, Invalid, NotFound
+from agentos_shared.domain.policy.failures import Failure
 from agentos_shared.domain.policy.records import Gated, recorded
 from agentos_shared.domain.policy.standing import require_standing
 from agentos_shared.domain.runs import Id, Run, ShortText, Text
@@ -109,11 +110,13 @@ def succeed(command: Command[SucceedTool], view: View) -> list[NewEvent]:
 
 
 def fail(command: Command[FailTool], view: View) -> list[NewEvent]:
-    """``tool.failed``. Raises: as :func:`succeed`."""
+    """``tool.failed``, after what is learned from it (``command.loaded``). Raises: as :func:`succeed`."""
     call, run = _running(command, view)
     body = command.body
     data = {"message": body.message, "error": runs.error_of(body.message, body.error)}
-    return [_event(command, call, run, "tool.failed", data)]
+    failed = _event(command, call, run, "tool.failed", data)
+    lessons = command.loaded.lessons(failed, view, body.message) if isinstance(command.loaded, Failure) else []
+    return [*lessons, failed]
 
 
 def evolve(state: ToolCall | None, event: Event) -> ToolCall | None:

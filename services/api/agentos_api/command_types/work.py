@@ -7,6 +7,7 @@ from agentos_api.append.locator import Location
 from agentos_api.artifact_contents import keep
 from agentos_api.command_type import CommandType, Reader, Reference
 from agentos_api.command_types import policy
+from agentos_api.failures import failing
 from agentos_shared.domain import artifacts, ids, leases, runs, steps, tool_calls
 from agentos_shared.domain.decider import Command, View
 from agentos_shared.domain.envelope import Event
@@ -161,6 +162,7 @@ WORK: Final = (
         decide=tool_calls.fail,
         parent="tool_call",
         reads=_run,
+        load=failing,
         status=200,
     ),
     CommandType(

@@ -134,6 +134,14 @@ REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
             "A constraint that was learned, and that a person activated, says so.",
             ("See GET /v1/constraints; a person can retire it.",),
         ),
+        "approval_denied": Reason(
+            "A person denied it.", ("Do not ask for the same again; read the decision's reason: GET /v1/approvals.",)
+        ),
+        "approval_edited": Reason(
+            "A person allowed something else in its place.",
+            ("Ask for what was allowed in its place: edited_request of the approval.",),
+        ),
+        "tool_failed": Reason("A tool failed with this.", ("Call it with another input, or do it another way.",)),
         "policy_unavailable": Reason(
             "The policy service cannot answer with what is known now, so the answer is no.",
             ("Try again in a moment; GET /readyz tells more.",),
