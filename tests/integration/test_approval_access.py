@@ -93,3 +93,22 @@ def test_in_open_mode_deciding_may_take_the_local_users_token(start_api: StartAp
         revoke = f"/v1/grants/{asked['approval_id']}/revoke"
         assert client.post(revoke, json={}).json()["error"] == "approver_session_required"
         assert client.post(revoke, json={}, headers=proof).status_code == 200
+
+        # Whatever else only people do takes the same proof; anybody may stop, as who it is.
+        agent = make(client, "/v1/agents", display_name="Mailer")["agent_id"]
+        switch = {"action": "engage", "scope": "agent", "target": agent}
+        service = {"actor_type": "service", "actor_id": "watchdog"}
+        rule = {"host": "api.example.org", "effect": "allow"}
+        kill = "/v1/policy/kill-switch"
+        assert client.post(kill, json={**switch, **service}).status_code == 200
+        for path, wish in (
+            (kill, switch),
+            (kill, {**switch, "action": "release", "reason": "done", **service}),
+            (kill, {**switch, "action": "release", "reason": "done"}),
+            (f"/v1/agents/{agent}/unquarantine", service),
+            ("/v1/egress/rules", rule),
+        ):
+            answer = client.post(path, json=wish)
+            assert (answer.status_code, answer.json()["error"]) == (403, "approver_session_required"), (path, wish)
+        released = client.post(kill, json={**switch, "action": "release", "reason": "done"}, headers=proof)
+        assert released.status_code == 200, released.text

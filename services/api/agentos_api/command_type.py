@@ -12,7 +12,7 @@ from agentos_api.gatekeeper import Gatekeeper
 from agentos_api.reads.together import Together
 from agentos_shared.domain import ids
 from agentos_shared.domain.decider import Command, CommandBody, Decide
-from agentos_shared.domain.envelope import Zone
+from agentos_shared.domain.envelope import Actor, Zone
 from agentos_shared.domain.evidence import RunEvent
 from agentos_shared.domain.policy.facts import Request
 from agentos_shared.store.blobs import Blobs
@@ -77,7 +77,8 @@ class CommandType:
             ``command.loaded``. What it does not allow is answered 200, with the decision in place of the entity's id.
         weigh: asks the gate about what the command uses, once its actor and its entity are known; its result is
             ``command.loaded``. What the gate says of it is its member ``gated``.
-        by_person: whether only people may, so that in open mode it may take proof of being one.
+        by_person: whether only people may, so that in open mode it may take proof of being one; or whether they only
+            may do this, from the body and who says to do it.
         acts: whether it does something, or uses an approval for it: what stops acts and what allows this one stand when
             its events are committed, of whatever stream. An approval that the gate allows it by is used with them.
         extra: further members of the answer.
@@ -104,12 +105,16 @@ class CommandType:
     load: Load | None = None
     gate: Callable[[Command[Any], Location], Wanted] | None = None
     weigh: Weigh | None = None
-    by_person: bool = False
+    by_person: bool | Callable[[Any, Actor], bool] = False
     acts: bool = False
     extra: Extra | None = None
     kept: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     status: int = 201
     internal: bool = False
+
+    def takes_a_person(self, body: Any, actor: Actor) -> bool:
+        """Whether only people may do this."""
+        return self.by_person(body, actor) if callable(self.by_person) else self.by_person
 
     @property
     def parameter(self) -> str | None:

@@ -298,7 +298,7 @@ class Commands:
             body = kind.body.model_validate(value)
         except ValidationError as error:
             raise problem.invalid_body(error) from None
-        meta = _meta(_person(caller) if kind.by_person else caller, body)
+        meta = _proven(kind, caller, body)
         if kind.opens_stream:
             if caller.engine is not None:
                 caller.engine.require_room("")  # no list of rooms can name one that does not exist yet
@@ -470,6 +470,12 @@ def _person(caller: Caller) -> Caller:
             "approver_session_required", "Decisions need the local user's token here: `Authorization: Bearer <token>`."
         )
     return caller._replace(actor=caller.approver)
+
+
+def _proven(kind: CommandType, caller: Caller, body: CommandBody) -> Meta:
+    """Who says so, proved to be a person where only people may. Raises: as :func:`_person`."""
+    meta = _meta(caller, body)
+    return _meta(_person(caller), body) if kind.takes_a_person(body, meta.actor) else meta
 
 
 def _meta(caller: Caller, body: CommandBody) -> Meta:

@@ -216,6 +216,11 @@ def _switches(command: Command[Any], _events: Sequence[Event], view: View) -> Ma
     return {"engaged": bool(told) or command.loaded, "switches": told}
 
 
+def _lets_go(body: SetKillSwitch, actor: Actor) -> bool:
+    """Anybody may stop, as who it is; only people let go."""
+    return body.action == "release" or actor.type == "user"
+
+
 AGENTS: Final = (
     CommandType(
         name="agent.register",
@@ -243,6 +248,7 @@ AGENTS: Final = (
         path="/v1/agents/{agent_id}/unquarantine",
         body=agents.UnquarantineAgent,
         decide=agents.unquarantine,
+        by_person=True,
         parent="agent",
         answers="agent_id",
         extra=_quarantine,
@@ -304,6 +310,7 @@ AGENTS: Final = (
         path="/v1/policy/kill-switch",
         body=SetKillSwitch,
         decide=kill_switches.change,
+        by_person=_lets_go,
         entity=_switches_of,
         refs=_stopped,
         load=_forced,
@@ -325,6 +332,7 @@ AGENTS: Final = (
         path="/v1/constraints/{constraint_id}/activate",
         body=constraints.ActivateConstraint,
         decide=constraints.activate,
+        by_person=True,
         parent="constraint",
         status=200,
     ),
@@ -333,6 +341,7 @@ AGENTS: Final = (
         path="/v1/constraints/{constraint_id}/retire",
         body=constraints.RetireConstraint,
         decide=constraints.retire,
+        by_person=True,
         parent="constraint",
         status=200,
     ),
