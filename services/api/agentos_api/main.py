@@ -112,6 +112,8 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
     appender.listen(gatekeeper.on_commit)
     appender.listen(decisions.on_commit)
     appender.listen(commands.on_commit)
+    egress_desk = EgressDesk(nats, pool, commands, decisions)
+    appender.listen(egress_desk.on_commit)
     timers = ApprovalTimers(pool, commands)
     appender.listen(timers.on_commit)
     notifications = Notifications(
@@ -131,7 +133,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
         Previews(pool, commands).call,
         *AuthZen(commands).calls,
         Simulations(nats).call,
-        EgressDesk(nats, pool, commands, decisions).call,
+        egress_desk.call,
         *SecretsDesk(nats, commands, enforced=settings.auth == "enforced").calls,
     )
     answering = (NatsCommands(nats, commands, access, calls), ServiceCommands(nats, commands, registry))

@@ -75,7 +75,8 @@ class Gateway:
                 subjects.GATEWAY_SECRETS: vault.answer,
                 subjects.health(NAME): self._on_health,
             }
-            tasks.spawn("bus", lambda: self._bus.serve(handlers), on_crash="restart")
+            heard = {subjects.GATEWAY_STOP: desk.stop}
+            tasks.spawn("bus", lambda: self._bus.serve(handlers, heard), on_crash="restart")
             await shutdown.wait_or_crash(tasks)
         finally:
             self.health.drain()

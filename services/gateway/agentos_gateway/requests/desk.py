@@ -23,6 +23,7 @@ from agentos_gateway.requests.sends import Sends
 from agentos_gateway.send import Limits as Bounds
 from agentos_gateway.send import Outbound, OutboundRequest, Ready, RequestRefused, SendFailed, Timeouts
 from agentos_gateway.vault.inject import NotAllowed
+from agentos_shared.domain.egress_match import host_fits
 from agentos_shared.domain.errors import DomainError
 from agentos_shared.domain.policy.reasons import REASONS
 from agentos_shared.host.failpoints import failpoint
@@ -34,6 +35,8 @@ log = structlog.get_logger("agentos.gateway")
 #: How often an announcement is made that nobody answers; whoever waits is then told to come again.
 TRIES: Final = 3
 RETRY_S: Final = 0.5
+#: Scopes of kill switches that stop whatever leaves a workspace.
+_STOPS_ALL: Final = frozenset({"workspace", "external_write"})
 #: Events of a request that has ended, and what the API calls it.
 _RESULTS: Final = {
     "egress.succeeded": "succeeded",
@@ -108,6 +111,7 @@ class Desk:
         self._clock = clock
         self._rng = rng
         self._running: dict[str, asyncio.Task[Mapping[str, Any]]] = {}
+        self._out: dict[str, tuple[_Asked, Ready]] = {}
 
     async def answer(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
         """``{status: 200, decided, outcome}``, or a problem. Whoever asks again while it runs gets the same answer."""
@@ -127,8 +131,21 @@ class Desk:
         task = self._running.get(asked.request_id)
         if task is None:
             task = self._running[asked.request_id] = asyncio.create_task(self._serve(asked))
-            task.add_done_callback(lambda _: self._running.pop(asked.request_id, None))
+            task.add_done_callback(lambda _: self._over(asked.request_id))
         return await asyncio.shield(task)  # what was sent is accounted for, whether or not somebody waits
+
+    def _over(self, request_id: str) -> None:
+        self._running.pop(request_id, None)
+        self._out.pop(request_id, None)
+
+    def stop(self, switch: Mapping[str, Any]) -> None:
+        """Cut what is on its way and a kill switch of the workspace, of what leaves, or of a host stops."""
+        for asked, ready in list(self._out.values()):
+            host = ready.pinned.target.host
+            named = switch["scope"] == "egress_host" and host_fits(host, switch["target"] or "")
+            if asked.workspace_id == switch["workspace_id"] and (named or switch["scope"] in _STOPS_ALL):
+                log.warning("request_cut", egress_request_id=asked.request_id, scope=switch["scope"])
+                ready.link.abort()
 
     async def drain(self, timeout_s: float) -> None:
         """Wait for what is on its way."""
@@ -194,6 +211,7 @@ class Desk:
             return _refusal(announced)
         failpoint("gateway.after_sent")
         await self._injected(asked, outgoing)
+        self._out[asked.request_id] = asked, ready
         return await self._exchanged(asked, sender, announced, pinned, ready, request, outgoing)
 
     async def _connected(self, asked: _Asked, request: OutboundRequest) -> tuple[Pinned, Ready]:
