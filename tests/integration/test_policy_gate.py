@@ -160,6 +160,27 @@ def test_a_decision_knows_all_that_was_acknowledged_before(client: httpx.Client)
         make(client, f"/v1/agents/{agent['agent_id']}/unquarantine", status=200)
 
 
+def test_a_resource_is_matched_and_is_part_of_the_act(client: httpx.Client) -> None:
+    scope = {"type": "pattern", "resource_glob": "https://example.org/*"}
+    grant = approve(client, action="external.write", scope=scope)
+    ask = {"action": "external.write", "resource": "https://example.org/x", "context": {"n": 1}}
+    got = evaluate(client, **ask)
+    assert (got["decision"], got["approval_id"]) == ("allow", grant)
+    other = evaluate(client, **ask | {"resource": "https://example.net/x"})
+    assert other["decision"] == "require_approval"
+    assert evaluate(client, action="external.write")["decision"] == "require_approval"
+    assert other["action_digest"] != got["action_digest"], "an approval of one is none of the other"
+    act = {"action": "external.write", "parameters": {"n": 1, "resource": ask["resource"]}}
+    use = {**act, "action_digest": got["action_digest"], "resource": ask["resource"]}
+    assert make(client, f"/v1/approvals/{grant}/consume", use, 200)["ok"] is True
+    elsewhere = {**ask, "resource": "https://example.net/x"}
+    digest = evaluate(client, **elsewhere)["action_digest"]
+    other_act = act | {"action_digest": digest, "parameters": {"n": 1, "resource": elsewhere["resource"]}}
+    for claimed in (ask["resource"], elsewhere["resource"]):
+        refused = client.post(f"/v1/approvals/{grant}/consume", json=other_act | {"resource": claimed})
+        assert refused.json()["error"] == "approval_action_mismatch"
+
+
 def test_once_lifts_what_no_grant_can(client: httpx.Client) -> None:
     ask = {"action": "email.send", "zone": "high_stakes", "context": {"to": "ada"}}
     digest = evaluate(client, **ask)["action_digest"]

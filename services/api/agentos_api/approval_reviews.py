@@ -139,6 +139,8 @@ def _granted(approval: Approval, command: Command[ConsumeApproval]) -> Request:
     body = command.body
     actor = grants.require_told(approval, body, command.meta)
     members = _category(normalised(body.action or ""), body.parameters)
+    named = body.parameters.get("resource")
+    resource = body.resource or (named if isinstance(named, str) else None)
     return Request(
         workspace_id=approval.workspace_id,
         action=normalised(body.action or ""),
@@ -150,7 +152,7 @@ def _granted(approval: Approval, command: Command[ConsumeApproval]) -> Request:
         thread_id=body.thread_id,
         run_id=body.run_id,
         context=body.parameters,
-        **{"resource": body.resource, **members},
+        **{"resource": resource, **members},
     )
 
 

@@ -55,6 +55,8 @@ def consume(command: Command[ConsumeApproval], view: View) -> list[NewEvent]:
         body.resource,
         body.parameters,
     )
+    if moment.gated is not None and approval.scope["type"] != "once":
+        wish = wish_of(moment.gated.request)  # what the scope is held against is what the gate has judged
     event = used(command.entity_id, approval, wish, command.meta, max(moment.now, view.now))
     require_running(approval, wish, command.meta.actor, view, forced=moment.external_write_stopped)
     if moment.gated is not None:
@@ -89,6 +91,8 @@ def require_told(approval: Approval, body: ConsumeApproval, meta: Meta) -> Actor
             "A grant is used for an act that is told: action, parameters, room_id, thread_id and run_id, of which "
             "action_digest is made, and the resource.",
         )
+    if body.resource is not None and body.resource != body.parameters.get("resource", body.resource):
+        raise Conflict("approval_action_mismatch", "resource is another one than that of parameters.")
     person = meta.actor.type == "user" and meta.engine is None
     for actor in (meta.actor, approval.requester) if person else (meta.actor,):
         place = body.room_id, body.run_id

@@ -50,11 +50,12 @@ def _action(command: Command[EvaluatePolicy], _home: Location) -> Wanted:
         command,
         category="data_access" if action in DATA_ACTIONS else "action",
         action=action,
-        digest=action_digest(meta.workspace_id, action, meta.actor, command.room_id, body.run_id, body.context),
+        digest=action_digest(meta.workspace_id, action, meta.actor, command.room_id, body.run_id, body.done_with),
         thread_id=body.thread_id,
         run_id=body.run_id,
         step_id=body.step_id,
-        context=body.context,
+        resource=body.resource,
+        context=body.done_with,
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from agentos_shared.domain.actions import ActionName
 from agentos_shared.domain.decider import Command, CommandBody, Meta, View
+from agentos_shared.domain.egress_match import TUNNEL
 from agentos_shared.domain.envelope import Event, NewEvent, Stream, Zone
 from agentos_shared.domain.policy import learning
 from agentos_shared.domain.policy.assessment import Grade, context_digest
@@ -25,7 +26,9 @@ _REFUSALS: Final = {"deny": "policy.denied", "require_approval": "policy.require
 
 
 class EvaluatePolicy(CommandBody):
-    """Asks whether an action is allowed. ``action`` is required; ``context`` is what it is done with.
+    """Asks whether an action is allowed. ``action`` is required; ``context`` is what it is done with, ``resource`` what
+    it is done to (a URL, a path, a table), for grants of patterns and labels of data; it counts as a member of
+    ``context``.
 
     The answer allows, denies, or asks for an approval; it reserves nothing. ``zone`` may raise the zone of the room and
     the run, never lower it. An agent sends its ``principal_id``.
@@ -37,9 +40,15 @@ class EvaluatePolicy(CommandBody):
     run_id: Id | None = None
     step_id: Id | None = None
     context: dict[str, Any] = Field(default_factory=dict)
+    resource: str | None = Field(None, min_length=1, max_length=4000)
     principal_id: Id | None = None
     capability_token_id: Id | None = None
     zone: Zone | None = None
+
+    @property
+    def done_with(self) -> dict[str, Any]:
+        """What it is done with and to."""
+        return self.context if self.resource is None else {**self.context, "resource": self.resource}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,9 @@ class Gated:
         """Who sees to it that the decision holds."""
         if self.mode == "shadow":
             return "observe_only"
-        return "structural" if self.request.category == "egress" else "host_enforced"
+        if self.request.category != "egress":
+            return "host_enforced"
+        return "network" if self.request.egress_method == TUNNEL else "structural"
 
     def context(self) -> dict[str, Any]:
         """What an act says of the decision that allowed it."""
