@@ -1,5 +1,6 @@
 """The gateway dies at every step of a request: what was sent is sent once, and every request comes to an end."""
 
+import socket
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -105,3 +106,18 @@ def test_an_incident_tells_of_what_nobody_knows(cluster: Cluster, client: httpx.
         return any(request_id in str(incident) for incident in incidents)
 
     wait_until(told, 10)
+
+
+def test_a_tunnel_that_the_gateway_leaves_behind(cluster: Cluster, client: httpx.Client, world: Outside) -> None:
+    rule = {"host": "127.0.0.1", "port": world.port, "private": True, "methods": ["CONNECT"]}
+    assert client.post("/v1/egress/rules", json=rule).status_code in (200, 201)
+    gateway = httpx.URL(cluster.stack.status()["gateway_url"])
+    with socket.create_connection((gateway.host, gateway.port or 0), timeout=30) as made:
+        made.sendall(f"CONNECT 127.0.0.1:{world.port} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert made.recv(4096).startswith(b"HTTP/1.1 200 ")
+        made.sendall(b"GET /in-a-tunnel HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert made.recv(4096)
+        cluster.stack.wait_healthy({"gateway": cluster.kill("gateway")})
+        wait_until(lambda: newest(client)["status"] == "outcome_unknown", 30, lambda: str(newest(client)))
+    assert (newest(client)["method"], newest(client)["outcome"]["error_code"]) == ("CONNECT", "gateway_lost")
+    assert world.of("/in-a-tunnel") == 1

@@ -153,6 +153,7 @@ async def plan(settings: Settings, data: DataDir) -> Plan:
                 "AGENTOS_NATS_URL": nats_urls[nats.GATEWAY],
                 "AGENTOS_GATEWAY_HOST": LOOPBACK,
                 "AGENTOS_GATEWAY_PORT": str(gateway_port),
+                "AGENTOS_API_URL": addresses.url,
                 "AGENTOS_BLOB_DIR": str(data.blobs),
                 "AGENTOS_SECRETS_KEY_FILE": str(data.root / "secrets-key"),
                 "AGENTOS_HEALTH_HOST": LOOPBACK,

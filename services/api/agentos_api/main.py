@@ -136,7 +136,7 @@ async def serve(shutdown: lifecycle.Shutdown) -> None:
         egress_desk.call,
         *SecretsDesk(nats, commands, enforced=settings.auth == "enforced").calls,
     )
-    answering = (NatsCommands(nats, commands, access, calls), ServiceCommands(nats, commands, registry))
+    answering = (NatsCommands(nats, commands, access, calls), ServiceCommands(nats, commands, registry, access))
     parts = lifecycle.Parts(relay, hub, registry, decisions, desk, *answering)
     await parts.start()
     server = _Server(

@@ -18,6 +18,7 @@ from nats.aio.subscription import Subscription
 from agentos_api.append.submission import Answer, Outcome, Placed, RequestKey
 from agentos_api.command_type import CommandType
 from agentos_api.commands import Caller, Commands
+from agentos_api.http.access import Access
 from agentos_api.registry.registry import Registry
 from agentos_shared.contracts import subjects
 from agentos_shared.domain import principals
@@ -33,6 +34,7 @@ ALLOWED: Final[Mapping[str, frozenset[str]]] = {
     "gateway": frozenset(
         {
             "egress.request",
+            "egress.proxy",
             "egress.send",
             "egress.refuse",
             "egress.finish",
@@ -45,7 +47,7 @@ ALLOWED: Final[Mapping[str, frozenset[str]]] = {
 MAX_RUNNING: Final = 64
 STOP_S: Final = 2.0
 #: Members of a command that are no part of its body.
-_ABOUT: Final = frozenset({"workspace_id", "claimer", "key", "on_behalf_of"})
+_ABOUT: Final = frozenset({"workspace_id", "claimer", "key", "on_behalf_of", "credential"})
 
 
 class ServiceCommands:
@@ -53,10 +55,12 @@ class ServiceCommands:
 
     Args:
         registry: where an engine whose claim has waited is checked once more.
+        access: where credentials are checked that somebody gave to a service.
     """
 
-    def __init__(self, client: Client, commands: Commands, registry: Registry) -> None:
+    def __init__(self, client: Client, commands: Commands, registry: Registry, access: Access) -> None:
         self._registry = registry
+        self._access = access
         self._client = client
         self._commands = commands
         self._room = asyncio.Semaphore(MAX_RUNNING)
@@ -122,13 +126,30 @@ class ServiceCommands:
         try:
             if claimer.get("token_id") is not None:
                 await self._registry.recheck(workspace_id, claimer["engine_id"], claimer["token_id"])
-            answer = await self._commands.serve(kind, caller, body, request_key, _render)
+            if "credential" in command:
+                caller = await self._as_proved(caller, command["credential"])
+                answer = await self._commands.execute_each(kind, caller, [body], body, 0, lambda told: _render(told[0]))
+            else:
+                answer = await self._commands.serve(kind, caller, body, request_key, _render)
         except DomainError as error:
             return {"status": error.status, "error": error.code, "detail": error.detail}
         result: dict[str, Any] = orjson.loads(answer.body)
         if answer.replayed:
             result["replayed"] = True
         return result
+
+    async def _as_proved(self, caller: Caller, token: str | None) -> Caller:
+        """The caller as the credential proves it that came with the request, or in open mode as the body claims it.
+        Nobody decides this way.
+
+        Raises:
+            Unauthorized, Forbidden, TryLater: as :meth:`Access.identify`.
+        """
+        headers = {} if token is None else {b"authorization": b"Bearer " + token.encode("latin-1", "replace")}
+        identity = await self._access.identify(headers, caller.workspace_id)
+        return caller._replace(
+            actor=identity.actor, engine=identity.engine, capability=identity.capability, approver=None
+        )
 
 
 def _key(workspace_id: str, key: Mapping[str, str]) -> RequestKey:

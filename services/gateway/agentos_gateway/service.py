@@ -9,7 +9,15 @@ import asyncpg
 
 from agentos_gateway.address import Guard, RememberingResolver, SystemResolver
 from agentos_gateway.bus import GatewayBus
+from agentos_gateway.control_watch import ControlWatch
+from agentos_gateway.decisions import Decisions, policies_in_force
 from agentos_gateway.limits.limits import Limits
+from agentos_gateway.proxy.forward import Forward
+from agentos_gateway.proxy.held import HeldOpen
+from agentos_gateway.proxy.listener import Proxy
+from agentos_gateway.proxy.passage import Gate
+from agentos_gateway.proxy.tunnels import Tunnels
+from agentos_gateway.requests.book import Book
 from agentos_gateway.requests.contents import Contents
 from agentos_gateway.requests.desk import Desk, openings_of
 from agentos_gateway.requests.recovery import Recovery
@@ -59,16 +67,25 @@ class Gateway:
         per_hour = self._settings.max_requests_per_hour
         vault = Vault(pool, _master_key(self._settings))
         contents = Contents(vault)
-        desk = Desk(
-            self._bus, sends, guard, outbound, limits, blobs, contents, openings, self._clock, self._rng, per_hour
-        )
+        book = Book(self._bus, self._clock)
+        desk = Desk(book, sends, guard, outbound, limits, blobs, contents, openings, self._clock, self._rng, per_hour)
         recovery = Recovery(pool, self._bus, sends, self._clock)
+        watch = ControlWatch(pool, lambda: policies_in_force(self._bus.ask), self._clock)
+        held = HeldOpen(Decisions(self._bus.ask, watch, self._clock), watch, self._clock)
+        api_url = self._settings.api_url
+        gate = Gate(book, sends, limits, openings, self._clock, self._rng, api_url, per_hour)
+        proxy = Proxy(
+            Tunnels(gate, guard, held, self._clock), Forward(gate, guard, outbound, contents, held, self._clock), held
+        )
         self._add_checks(pool, sends)
         try:
             tasks.spawn("probes", self._serve_probes)
             tasks.spawn("lock", sends.hold_forever)
             tasks.spawn("recovery", recovery.settle_forever)
             tasks.spawn("limits", limits.forget_forever)
+            tasks.spawn("changes", watch.watch_changes)
+            tasks.spawn("policies", watch.watch_policies)
+            tasks.spawn("what is open", held.watch_forever)
             tasks.spawn("idle connections", lambda: self._sweep(outbound))
             handlers = {
                 subjects.GATEWAY_REQUEST: desk.answer,
@@ -77,10 +94,12 @@ class Gateway:
             }
             heard = {subjects.GATEWAY_STOP: desk.stop}
             tasks.spawn("bus", lambda: self._bus.serve(handlers, heard), on_crash="restart")
+            if self._settings.gateway_port:
+                await proxy.start(self._settings.gateway_host, self._settings.gateway_port)
             await shutdown.wait_or_crash(tasks)
         finally:
             self.health.drain()
-            await desk.drain(DRAIN_S)
+            await asyncio.gather(desk.drain(DRAIN_S), proxy.stop(DRAIN_S))
             await outbound.close()
             with suppress(Exception):
                 await asyncio.wait_for(self._bus.close(), 3)

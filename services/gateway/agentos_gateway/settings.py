@@ -13,6 +13,9 @@ class GatewaySettings(ServiceSettings):
 
     gateway_host: Annotated[str, Field(description="address of the forward proxy")] = "127.0.0.1"
     gateway_port: Annotated[int, Field(ge=0, le=65535, description="its TCP port; 0 serves none")] = 7718
+    api_url: Annotated[str, Field(description="where the API is, for links in the proxy's answers")] = (
+        "http://127.0.0.1:7717"
+    )
     egress_openings: Annotated[
         str,
         Field(

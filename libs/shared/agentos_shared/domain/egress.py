@@ -87,7 +87,7 @@ def request(command: Command[RequestEgress], view: View) -> list[NewEvent]:
         "target_port": wish.egress_port,
         "target_path": wish.egress_path,
         "body_sha256": wish.context["body_sha256"],
-        "body_bytes": len(body.content()),
+        "body_bytes": body.size,
         "header_names": sorted(name.lower() for name in body.headers),
         "idempotent": body.idempotent,
         "principal_id": wish.principal_id,
@@ -264,16 +264,17 @@ def wish_of(
     url: str,
     host: str,
     port: int,
-    path: str,
+    path: str | None,
     digest: str,
-    body_sha256: str,
+    body_sha256: str | None,
     context: Mapping[str, Any],
     **members: Any,
 ) -> Request:
     """The wish to send a request, for the gate.
 
     Args:
-        url, host, port, path: as :class:`~agentos_shared.domain.targets.Target` has them.
+        url, host, port, path: as :class:`~agentos_shared.domain.targets.Target` has them; no path: it is not seen.
+        body_sha256: None: the body is still to come, or is not seen.
         context: of the caller.
     """
     return Request(

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 import re
 from typing import Annotated, Any, Final, Literal
 
@@ -96,6 +97,16 @@ class RequestEgress(CommandBody):
             raise Invalid("invalid_request_body", f"A body has at most {MAX_BODY_BYTES} bytes.")
         return raw
 
+    @property
+    def size(self) -> int | None:
+        """Bytes of the body; None: not known yet. Raises as :meth:`content`."""
+        return len(self.content())
+
+    @property
+    def body_sha256(self) -> str | None:
+        """Hash of the body in hexadecimal; None: not known yet. Raises as :meth:`content`."""
+        return hashlib.sha256(self.content()).hexdigest()
+
     def checked_headers(self) -> dict[str, str]:
         """The headers. Raises Invalid: ``invalid_header``."""
         if len(self.headers) > MAX_HEADERS:
@@ -110,6 +121,28 @@ class RequestEgress(CommandBody):
             if name.lower() in _OWN:
                 raise Invalid("invalid_header", f"The gateway itself says {name}; leave it out.")
         return self.headers
+
+
+class RequestProxied(RequestEgress):
+    """A request that came through the forward proxy. ``target_url`` is ``host:port`` where ``proxied_method`` is
+    CONNECT. Of headers there are names alone; of a body that is still coming there is nothing.
+    """
+
+    proxied_method: str = Field(pattern="^[A-Z][A-Z0-9_-]{0,31}$")
+    given_size: int | None = None
+    given_sha256: str | None = None
+
+    @property
+    def verb(self) -> str:
+        return self.proxied_method
+
+    @property
+    def size(self) -> int | None:
+        return self.given_size
+
+    @property
+    def body_sha256(self) -> str | None:
+        return self.given_sha256
 
 
 class SendEgress(CommandBody):

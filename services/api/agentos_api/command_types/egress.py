@@ -1,6 +1,5 @@
 """Commands of requests that leave the machine. Asking is a call (``egress_desk.py``): it ends with the answer."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -10,10 +9,18 @@ from agentos_shared.domain import egress, ids
 from agentos_shared.domain.actions import action_digest, normalised
 from agentos_shared.domain.decider import Command, View
 from agentos_shared.domain.egress import EgressRequest
-from agentos_shared.domain.egress_bodies import FinishEgress, ReconcileEgress, RefuseEgress, RequestEgress, SendEgress
+from agentos_shared.domain.egress_bodies import (
+    FinishEgress,
+    ReconcileEgress,
+    RefuseEgress,
+    RequestEgress,
+    RequestProxied,
+    SendEgress,
+)
+from agentos_shared.domain.egress_match import TUNNEL
 from agentos_shared.domain.envelope import Event
 from agentos_shared.domain.errors import Invalid, NotFound
-from agentos_shared.domain.targets import BadTarget, Target, parse
+from agentos_shared.domain.targets import BadTarget, Target, parse, parse_authority
 from agentos_shared.store.reader import read_entities
 
 REQUEST: Final = "egress.request"
@@ -22,7 +29,7 @@ REQUEST: Final = "egress.request"
 def target_of(body: RequestEgress) -> Target:
     """Where it goes. Raises Invalid: ``invalid_target_url``."""
     try:
-        return parse(body.target_url or "")
+        return (parse_authority if body.verb == TUNNEL else parse)(body.target_url or "")
     except BadTarget as error:
         raise Invalid("invalid_target_url", f"target_url cannot be taken: {error.detail}.") from None
 
@@ -49,7 +56,7 @@ def _wish(command: Command[RequestEgress], _home: Location) -> Wanted:
         raise Invalid("run_room_mismatch", "The run is of another room than room_id.")
     target, action = target_of(body), normalised(body.action)
     body.checked_headers()
-    parameters = {"method": body.verb, "url": target.url, "body_sha256": hashlib.sha256(body.content()).hexdigest()}
+    parameters = {"method": body.verb, "url": target.url, "body_sha256": body.body_sha256}
     wish = egress.wish_of(
         meta.workspace_id,
         meta.actor,
@@ -58,7 +65,7 @@ def _wish(command: Command[RequestEgress], _home: Location) -> Wanted:
         url=target.url,
         host=target.host,
         port=target.port,
-        path=target.path,
+        path=None if body.verb == TUNNEL else target.path,
         digest=action_digest(meta.workspace_id, action, meta.actor, command.room_id, body.run_id, parameters),
         body_sha256=parameters["body_sha256"],
         context=body.context,
@@ -99,6 +106,13 @@ def _asked(command: Command[RequestEgress], events: Sequence[Event], _view: View
     return {"decided": decided(command, events), "passing": gated.refused and gated.passing}
 
 
+def _proxied(command: Command[RequestProxied], events: Sequence[Event], view: View) -> Mapping[str, Any]:
+    """What the proxy needs besides: as whom, and where, it may ask about the request again while it lasts."""
+    wish = command.loaded.request
+    place = {"room_id": wish.room_id, "run_id": wish.run_id, "step_id": wish.step_id}
+    return {**_asked(command, events, view), "actor": list(wish.actor), "place": place}
+
+
 def decided(command: Command[Any], events: Sequence[Event]) -> dict[str, Any]:
     """A decision on a request as it is told."""
     told: dict[str, Any] = dict(command.loaded.answer())
@@ -129,6 +143,21 @@ EGRESS: Final = (
         reads=_room,
         gate=_wish,
         extra=_asked,
+        internal=True,
+    ),
+    CommandType(
+        name="egress.proxy",
+        path="",
+        body=RequestProxied,
+        decide=egress.request,
+        prefix=ids.EGRESS_REQUEST,
+        draw=ids.new_hex,
+        answers="egress_request_id",
+        home=_home,
+        refs=_named,
+        reads=_room,
+        gate=_wish,
+        extra=_proxied,
         internal=True,
     ),
     CommandType(

@@ -7,7 +7,7 @@ it before that is certain (``failed``); what ends it after that without an answe
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -15,10 +15,11 @@ import structlog
 
 from agentos_gateway.address import AddressDenied, BadTarget, Guard, Opening, Pinned, Target, parse, parse_opening
 from agentos_gateway.address.resolve import ResolveFailed
-from agentos_gateway.bus import GatewayBus, Unanswered, problem
+from agentos_gateway.bus import Unanswered, problem
 from agentos_gateway.limits.limits import Exceeded, Limits, charges
 from agentos_gateway.requests import outcome
-from agentos_gateway.requests.contents import Contents, Leak, Outgoing, injection
+from agentos_gateway.requests.book import RETRY_S, Book
+from agentos_gateway.requests.contents import Contents, Leak, Outgoing
 from agentos_gateway.requests.sends import Sends
 from agentos_gateway.send import Limits as Bounds
 from agentos_gateway.send import Outbound, OutboundRequest, Ready, RequestRefused, SendFailed, Timeouts
@@ -32,9 +33,6 @@ from agentos_shared.store.blobs import Blobs
 
 log = structlog.get_logger("agentos.gateway")
 
-#: How often an announcement is made that nobody answers; whoever waits is then told to come again.
-TRIES: Final = 3
-RETRY_S: Final = 0.5
 #: Scopes of kill switches that stop whatever leaves a workspace.
 _STOPS_ALL: Final = frozenset({"workspace", "external_write"})
 #: Events of a request that has ended, and what the API calls it.
@@ -87,7 +85,7 @@ class Desk:
 
     def __init__(
         self,
-        bus: GatewayBus,
+        book: Book,
         sends: Sends,
         guard: Guard,
         outbound: Outbound,
@@ -100,7 +98,7 @@ class Desk:
         per_hour: int = 0,
     ) -> None:
         self._per_hour = per_hour
-        self._bus = bus
+        self._book = book
         self._sends = sends
         self._guard = guard
         self._outbound = outbound
@@ -145,7 +143,7 @@ class Desk:
             named = switch["scope"] == "egress_host" and host_fits(host, switch["target"] or "")
             if asked.workspace_id == switch["workspace_id"] and (named or switch["scope"] in _STOPS_ALL):
                 log.warning("request_cut", egress_request_id=asked.request_id, scope=switch["scope"])
-                ready.link.abort()
+                ready.stop()
 
     async def drain(self, timeout_s: float) -> None:
         """Wait for what is on its way."""
@@ -171,7 +169,7 @@ class Desk:
     async def _sent(self, asked: _Asked) -> Mapping[str, Any]:
         """Raises Unanswered: before anything was sent."""
         sender = self._rng.token(12).hex()
-        if (bound := _bound(asked.obligations, "request_bytes")) is not None and len(asked.body) > bound:
+        if (bound := bound_of(asked.obligations, "request_bytes")) is not None and len(asked.body) > bound:
             return await self._refused(asked, "egress.too_large", f"A rule allows bodies of {bound} bytes here.")
         exceeded = await self._limits.take(charges(asked.workspace_id, asked.obligations, self._per_hour))
         if exceeded is not None:
@@ -210,7 +208,7 @@ class Desk:
                 return await self._standing(asked)
             return _refusal(announced)
         failpoint("gateway.after_sent")
-        await self._injected(asked, outgoing)
+        await self._book.injected(asked.workspace_id, asked.request_id, outgoing.used)
         self._out[asked.request_id] = asked, ready
         return await self._exchanged(asked, sender, announced, pinned, ready, request, outgoing)
 
@@ -232,7 +230,7 @@ class Desk:
     ) -> Mapping[str, Any]:
         begun = self._clock.monotonic()
         told: dict[str, Any] = {"bytes_out": len(asked.body), "dns_ms": round(pinned.dns_ms, 1)}
-        bound = _bound(asked.obligations, "response_bytes")
+        bound = bound_of(asked.obligations, "response_bytes")
         body = outcome.Body(asked.most if bound is None else min(asked.most, bound))
         try:
             response = await self._outbound.send(ready, request)
@@ -288,18 +286,7 @@ class Desk:
         blocked = await self._command("refuse", asked, {"reason_code": leak.code, "reason": leak.detail})
         source = blocked.get("position", {}).get("event_id")
         if source is not None:
-            about = {"workspace_id": asked.workspace_id}
-            source_of = {"source_event_id": source, "source_event_type": "egress.blocked"}
-            incident = {
-                "title": "A secret was about to leave the machine",
-                "summary": leak.detail,
-                "severity": "high",
-                "category": "dlp",
-                "details": {"egress_request_id": asked.request_id, **leak.told()},
-                "idempotency_key": f"incident:dlp:{asked.request_id}",
-            }
-            await self._told("secret", "leak", {**about, **source_of, **leak.told()})
-            await self._told("incident", "open", {**about, **incident})
+            await self._book.leaked(asked.workspace_id, asked.request_id, leak, source, "egress.blocked")
         decided = {
             "decision": "deny",
             "reason_code": leak.code,
@@ -307,18 +294,6 @@ class Desk:
             "reason_codes": [leak.code],
         }
         return {"status": 200, "decided": decided, "outcome": None}
-
-    async def _injected(self, asked: _Asked, outgoing: Outgoing) -> None:
-        for secret in outgoing.used:
-            body = {"workspace_id": asked.workspace_id, **injection(secret, asked.request_id)}
-            await self._told("secret", "record", body)
-
-    async def _told(self, noun: str, verb: str, body: Mapping[str, Any]) -> None:
-        """Put on record what goes with a request; without an answer the request goes on, and the log says so."""
-        try:
-            await _persistently(lambda: self._bus.command(noun, verb, body), self._clock)
-        except Unanswered as error:
-            log.error("not_on_record", command=f"{noun}.{verb}", error=str(error))
 
     async def _failed(self, asked: _Asked, sender: str, phase: str, code: str, detail: str) -> Mapping[str, Any]:
         """It could not be sent, and nothing was."""
@@ -364,21 +339,7 @@ class Desk:
 
     async def _command(self, verb: str, asked: _Asked, body: Mapping[str, Any]) -> dict[str, Any]:
         """Raises Unanswered: several times nobody said what became of it."""
-        command = {"workspace_id": asked.workspace_id, "egress_request_id": asked.request_id, **body}
-        return await _persistently(lambda: self._bus.command("egress", verb, command), self._clock)
-
-
-async def _persistently(ask: Callable[[], Awaitable[dict[str, Any]]], clock: Clock) -> dict[str, Any]:
-    for _ in range(TRIES - 1):
-        try:
-            answer = await ask()
-        except Unanswered:
-            await clock.sleep(RETRY_S)
-            continue
-        if answer["status"] != 503:
-            return answer
-        await clock.sleep(RETRY_S)
-    return await ask()
+        return await self._book.command(verb, asked.workspace_id, asked.request_id, body)
 
 
 def _refusal(answer: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -388,7 +349,7 @@ def _refusal(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"status": 200, "decided": answer["decided"], "outcome": None}
 
 
-def _bound(obligations: Sequence[Mapping[str, Any]], name: str) -> int | None:
+def bound_of(obligations: Sequence[Mapping[str, Any]], name: str) -> int | None:
     """The least of what rules allow, in bytes."""
     listed = [one[name] for one in obligations if one["type"] == "max_bytes" and one[name] is not None]
     return min(listed, default=None)
