@@ -89,7 +89,7 @@ class Proxy:
             refusal = plain(407, "invalid_proxy_credentials", str(error))
         except Refusal as refused:
             refusal = refused
-        except OSError:
+        except ConnectionError:
             raise
         except Exception:
             log.exception("proxy_failed")
