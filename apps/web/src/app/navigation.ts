@@ -1,13 +1,14 @@
 /** The screens, in the order in which they stand in the navigation. A screen that is not here cannot be found. */
 
-import { ScrollText } from "lucide-react";
+import { Inbox, ScrollText } from "lucide-react";
 import type { ComponentType } from "react";
 
 import type { Text } from "@/i18n/texts";
+import { InboxCount } from "@/screens/inbox/InboxCount";
 
 export interface NavigationEntry {
   /** The route of the screen; the router checks that it exists. */
-  readonly to: "/timeline";
+  readonly to: "/timeline" | "/approvals";
   readonly label: Text;
   readonly icon: ComponentType<{ className?: string; "aria-hidden"?: boolean }>;
   /** The sequence that opens it. */
@@ -20,4 +21,5 @@ export interface NavigationEntry {
 
 export const NAVIGATION: readonly NavigationEntry[] = [
   { to: "/timeline", label: { en: "Timeline", ko: "타임라인" }, icon: ScrollText, keys: "g t", also: "/rooms/" },
+  { to: "/approvals", label: { en: "Approvals", ko: "승인" }, icon: Inbox, keys: "g i", Count: InboxCount },
 ];

@@ -4,6 +4,7 @@ import type { QueryClient } from "@tanstack/react-query";
 import { createRoute, createRouter, redirect } from "@tanstack/react-router";
 
 import { rootRoute } from "@/app/root";
+import { inboxRoutes } from "@/screens/inbox/route";
 import { timelineRoutes } from "@/screens/timeline/route";
 import { Skeleton } from "@/ui/Skeleton";
 
@@ -15,7 +16,7 @@ const home = createRoute({
   },
 });
 
-const routeTree = rootRoute.addChildren([home, ...timelineRoutes]);
+const routeTree = rootRoute.addChildren([home, ...timelineRoutes, ...inboxRoutes]);
 
 export function makeRouter(queries: QueryClient) {
   return createRouter({
