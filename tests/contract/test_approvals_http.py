@@ -444,6 +444,9 @@ def test_many_are_decided_at_once_each_by_itself(client: httpx.Client, room: str
     assert (again.json(), again.headers["idempotency-replayed"]) == (answer.json(), "true")
     statuses = [row(client, f"/v1/approvals/{one}")["status"] for one in (first, second, third)]
     assert statuses == ["approved", "pending", "held"]
+    by_ada = {"actor_type": "user", "actor_id": "ada", "decisions": [{"approval_id": second, "decision": "deny"}]}
+    make(client, "/v1/approvals/decide-batch", by_ada, 200)
+    assert row(client, f"/v1/approvals/{second}")["decided_by_id"] == "ada"
     wrongs: tuple[dict[str, Any], ...] = ({}, {"decisions": []}, {"decisions": [{"approval_id": first}] * 201})
     for wrong in wrongs:
         answer = client.post("/v1/approvals/decide-batch", json=wrong)

@@ -48,6 +48,29 @@ def test_a_principal_on_record_can_be_read(client: httpx.Client) -> None:
     assert code(elsewhere) == (404, "principal_not_found")
 
 
+def test_principals_are_listed(client: httpx.Client) -> None:
+    names = ("ada", "bo")
+    made = [post(client, "/v1/principals/legacy/ensure", actor_type="user", actor_id=name) for name in names]
+    last = post(client, "/v1/principals/legacy/ensure", actor_type="service", actor_id="mailer")
+    whole = read(client, "/v1/principals", min_position=position(last))
+    assert whole["principals"] == [last["principal"], *(one["principal"] for one in reversed(made))]
+    assert whole["next_cursor"] is None
+    first = read(client, "/v1/principals", principal_type="user", limit="1")
+    rest = read(client, "/v1/principals", principal_type="user", cursor=first["next_cursor"])
+    assert [one["legacy_actor_id"] for one in first["principals"] + rest["principals"]] == ["bo", "ada"]
+    assert code(client.get("/v1/principals", params={"principal_type": "x"})) == (400, "invalid_principal_type")
+
+
+def test_engines_put_no_people_on_record(client: httpx.Client) -> None:
+    engine = post(client, "/v1/engines/register", actor_id="summariser")
+    headers = {"x-engine-id": engine["engine_id"], "x-engine-token": engine["token"]["engine_token"]}
+    path = "/v1/principals/legacy/ensure"
+    for kind, status in (("user", 403), ("service", 200)):
+        answer = client.post(path, json={"actor_type": kind, "actor_id": "eve"}, headers=headers)
+        assert answer.status_code == status, answer.text
+        assert answer.json().get("error") == ("principal_type_not_allowed" if status == 403 else None)
+
+
 def test_an_engine_reads_as_it_was_answered(client: httpx.Client) -> None:
     made = post(client, "/v1/engines/register", actor_id="summariser", metadata={"host": {"cores": 2}})
     engine_id = made["engine_id"]

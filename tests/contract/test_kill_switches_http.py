@@ -48,8 +48,8 @@ def verdict(client: httpx.Client, action: str, **members: Any) -> str:
 
 def test_nothing_is_stopped_at_first(client: httpx.Client) -> None:
     assert told(client) == {"engaged": False, "switches": [], "stops": NO_STOPS}
-    untouched = post(client, PATH, action="release", reason="to be sure")
-    assert (untouched["ok"], untouched["engaged"], untouched["switches"]) == (True, False, [])
+    untouched = client.post(PATH, json={"action": "release", "reason": "to be sure"})
+    assert code(untouched) == (409, "kill_switch_not_engaged")
 
 
 def test_engage_and_release(client: httpx.Client) -> None:

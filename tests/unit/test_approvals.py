@@ -219,6 +219,8 @@ def test_an_unknown_word_decides_nothing(body: dict[str, Any], code: str) -> Non
         ({"scope": {"type": "room", "resource_glob": "*"}}, "invalid_scope"),
         ({"scope": {"type": "once", "max_uses": 2}}, "invalid_scope"),
         ({"scope": {"type": "pattern"}, "expires_at": at(days=31)}, "invalid_expires_at"),
+        ({"scope": {"type": "workspace"}, "expires_at": at(days=31)}, "invalid_expires_at"),
+        ({"scope": {"type": "room"}, "expires_at": at(days=31)}, "invalid_expires_at"),
     ],
 )
 def test_what_could_never_hold_is_refused(members: dict[str, Any], code: str) -> None:

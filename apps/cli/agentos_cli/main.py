@@ -244,7 +244,9 @@ def policy_simulate(
     ] = None,
     to: Annotated[str | None, typer.Option("--to", help="Until when; now by default.", show_default=False)] = None,
     limit: Annotated[int, typer.Option(min=1, max=5000, help="Look at the newest decisions, up to so many.")] = 1000,
-    workspace: Annotated[str, typer.Option("--workspace", help="Whose decisions.")] = "ws_dev",
+    workspace: Annotated[
+        str, typer.Option("--workspace", envvar="AGENTOS_WORKSPACE_ID", help="Whose decisions.")
+    ] = "ws_dev",
     url: UrlOption = None,
     token_file: TokenFileOption = None,
     data_dir: DataDirOption = None,

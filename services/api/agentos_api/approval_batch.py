@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from agentos_api.append.submission import Answer
 from agentos_api.commands import Commands
 from agentos_api.http.calls import Asked, Call
+from agentos_shared.domain.envelope import ActorType
 
 MAX_DECISIONS: Final = 200
 
@@ -15,12 +16,21 @@ MAX_DECISIONS: Final = 200
 class DecideBatch(BaseModel):
     """Decides several approvals, in order; each succeeds or fails by itself. An item is the body of a decision with its
     `approval_id`. The answer's `results` are those of the single decisions, each with its `status`; one that was
-    refused has the members of its problem, the code in `error`.
+    refused has the members of its problem, the code in `error`. `actor_type` and `actor_id` are those of items that
+    name neither.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     decisions: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_DECISIONS)
+    actor_type: ActorType | None = None
+    actor_id: str | None = Field(None, min_length=1, max_length=200)
+
+    def items(self) -> list[dict[str, Any]]:
+        """The decisions, each with who decides."""
+        named = {"actor_type": self.actor_type, "actor_id": self.actor_id}
+        default = {name: value for name, value in named.items() if value is not None}
+        return [item if item.keys() & named else default | item for item in self.decisions]
 
 
 class Decided(BaseModel):
@@ -65,7 +75,7 @@ class Batches:
 
     async def _run(self, asked: Asked) -> Answer:
         body: DecideBatch = asked.body
-        commands = [{"type": "approval.decide", "body": item} for item in body.decisions]
+        commands = [{"type": "approval.decide", "body": item} for item in body.items()]
         answer = await self._commands.execute_bulk(asked.caller, {"commands": commands}, asked.size)
         told = orjson.loads(answer.body)
         if "results" not in told:  # refused as a whole

@@ -11,6 +11,7 @@ from agentos_shared.domain.approval_stops import frozen, held_up
 from agentos_shared.domain.approval_votes import VOTE, Terms
 from agentos_shared.domain.approvals import (
     GRANT_LASTS,
+    LONG_REACHING,
     PENDING_MOST,
     Approval,
     effective_of,
@@ -70,7 +71,7 @@ def decide(command: Command[DecideApproval], view: View) -> list[NewEvent]:
     if body.decision == "approve":
         if expires_at is not None and expires_at <= now:
             raise Invalid("invalid_expires_at", "What was asked for is over: give an expires_at that is to come.")
-        if scope["type"] == "pattern" and expires_at is not None and expires_at > now + GRANT_LASTS:
+        if scope["type"] in LONG_REACHING and expires_at is not None and expires_at > now + GRANT_LASTS:
             raise too_late("expires_at")
         if approval.votes.required > 1:
             approval.votes.require_new(command.meta.actor, terms)

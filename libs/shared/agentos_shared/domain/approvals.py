@@ -41,8 +41,9 @@ from agentos_shared.domain.runs import Run
 PENDING: Final = timedelta(hours=24)
 PENDING_INTERACTIVE: Final = timedelta(hours=1)
 PENDING_MOST: Final = timedelta(days=30)
-#: How long a grant lasts when nobody says, and one for a pattern at most.
+#: How long a grant lasts when nobody says, and one that reaches over many acts at most.
 GRANT_LASTS: Final = timedelta(days=30)
+LONG_REACHING: Final = frozenset({"room", "workspace", "pattern"})
 NEVER: Final = datetime(1, 1, 1, tzinfo=UTC)
 
 Status = Literal[
@@ -200,8 +201,7 @@ def create(command: Command[CreateApproval], view: View) -> list[NewEvent]:
     )
     scope = dict(ONCE) if body.scope is None else effective_of(approval, body.scope)
     expires_at = future("expires_at", body.expires_at, now)
-    pattern_end = now + GRANT_LASTS if scope["type"] == "pattern" else None
-    if expires_at is not None and pattern_end is not None and expires_at > pattern_end:
+    if scope["type"] in LONG_REACHING and expires_at is not None and expires_at > now + GRANT_LASTS:
         raise too_late("expires_at")
     decide_by = future("decide_by", body.decide_by, now)
     if decide_by is not None and decide_by > now + PENDING_MOST:

@@ -107,13 +107,14 @@ def require_none_stopping(view: View, workspace_id: str, room_id: str | None, na
 
 
 def change(command: Command[SetKillSwitch], view: View) -> list[NewEvent]:
-    """``kill_switch.engaged`` or ``kill_switch.released``; nothing when it is so already.
+    """``kill_switch.engaged`` or ``kill_switch.released``; nothing when it is engaged already.
 
     ``command.loaded`` says whether the environment engages ``external_write``, which no call releases.
 
     Raises:
         Invalid: ``missing_action``, ``missing_target``, ``invalid_target``, ``missing_reason``.
-        Forbidden: ``releaser_must_be_user``. Conflict: ``kill_switch_forced``, ``kill_switch_limit``.
+        Forbidden: ``releaser_must_be_user``. Conflict: ``kill_switch_forced``, ``kill_switch_limit``,
+            ``kill_switch_not_engaged``.
     """
     body = command.body
     if body.action is None:
@@ -147,7 +148,9 @@ def _release(command: Command[SetKillSwitch], view: View, key: _Key) -> list[New
         )
     switches = view.get(KillSwitches, command.entity_id)
     if switches is None or key not in switches.engaged:
-        return []
+        raise Conflict(
+            "kill_switch_not_engaged", "This switch is not engaged: GET /v1/policy/kill-switch tells which are."
+        )
     return [_event(command, "kill_switch.released", key)]
 
 

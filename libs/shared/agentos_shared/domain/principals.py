@@ -10,7 +10,7 @@ from pydantic import Field
 
 from agentos_shared.domain.decider import Command, CommandBody, Meta, View, expect_version
 from agentos_shared.domain.envelope import Actor, ActorType, Event, NewEvent, Stream
-from agentos_shared.domain.errors import Invalid
+from agentos_shared.domain.errors import Forbidden, Invalid
 
 _NAMESPACE = UUID("6f1d2f0e-5d0c-5e7a-9c1b-9f6c0a7d3b42")
 
@@ -48,13 +48,15 @@ def ensure(command: Command[EnsurePrincipal], view: View) -> list[NewEvent]:
     """``principal.registered``, or nothing when it is registered already.
 
     Raises:
-        Invalid: ``invalid_actor_type``, ``invalid_actor_id``.
+        Invalid: ``invalid_actor_type``, ``invalid_actor_id``. Forbidden: ``principal_type_not_allowed``.
     """
     body, meta = command.body, command.meta
     if body.actor_type is None:
         raise Invalid("invalid_actor_type", "actor_type must be user, service or agent.")
     if not body.actor_id:
         raise Invalid("invalid_actor_id", "actor_id is required: text of 1 to 200 characters.")
+    if body.actor_type == "user" and (meta.engine or meta.capability) is not None and meta.actor.type != "user":
+        raise Forbidden("principal_type_not_allowed", "Only people put people on record; engines and agents do not.")
     expect_version(command, view)
     subject = actor(meta.workspace_id, body.actor_type, body.actor_id)
     return registered(meta, subject, view)

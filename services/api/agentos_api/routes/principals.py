@@ -1,11 +1,13 @@
 """Reading principals."""
 
-from typing import Final
+from typing import Annotated, Final, get_args
 
-from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field, WithJsonSchema
 
-from agentos_api.reads.queries import answer, members, problems, reader_of
+from agentos_api.reads.listing import Listing, one_of
+from agentos_api.reads.queries import Cursor, Limit, MinPosition, answer, members, problems, reader_of
+from agentos_shared.domain.envelope import ActorType
 from agentos_shared.domain.errors import NotFound
 from agentos_shared.store import statements
 
@@ -27,10 +29,48 @@ class Principal(BaseModel):
 COLUMNS: Final = tuple(Principal.model_fields)
 
 
+TYPES: Final = get_args(ActorType)
+LISTING: Final = Listing(
+    "principals",
+    "proj_principals",
+    key="principal_id",
+    time="created_at",
+    columns=COLUMNS,
+    filters=("principal_type",),
+    workspace_first=("principal_type",),
+)
+
+
+class PrincipalPage(BaseModel):
+    """Principals, the newest first."""
+
+    principals: list[Principal]
+    next_cursor: str | None = Field(description="For the next page; null at the end.", examples=[None])
+
+
 class PrincipalAnswer(BaseModel):
     """One principal."""
 
     principal: Principal
+
+
+@router.get(
+    "/v1/principals",
+    response_model=PrincipalPage,
+    responses=problems(None, "invalid_principal_type, invalid_limit, invalid_cursor, invalid_min_position"),
+    summary="List principals",
+)
+async def list_principals(
+    request: Request,
+    principal_type: Annotated[str | None, Query(), WithJsonSchema({"type": "string", "enum": list(TYPES)})] = None,
+    limit: Limit = None,
+    cursor: Cursor = None,
+    min_position: MinPosition = None,
+) -> Response:
+    """Principals of the workspace that are on record, the newest first."""
+    asked = {"principal_type": one_of(principal_type, TYPES, "invalid_principal_type")}
+    page = await LISTING.page(reader_of(request), asked, limit, cursor, min_position)
+    return answer({"principals": page["rows"], "next_cursor": page["next_cursor"]})
 
 
 @router.get(

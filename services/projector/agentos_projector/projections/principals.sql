@@ -12,7 +12,10 @@ create table {table} (
 )
 
 -- name: indexes
-alter table {table} add primary key (principal_id)
+alter table {table} add primary key (principal_id);
+-- GET /v1/principals: those of a workspace, the newest first.
+create index {table}_made on {table} (workspace_id, created_at desc, principal_id desc);
+create index {table}_of_type on {table} (workspace_id, principal_type, created_at desc, principal_id desc)
 
 -- name: registered
 insert into {table} (
