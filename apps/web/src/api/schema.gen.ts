@@ -628,6 +628,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/principals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List principals
+         * @description Principals of the workspace that are on record, the newest first.
+         */
+        get: operations["list_principals_v1_principals_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/principals/{principal_id}": {
         parameters: {
             query?: never;
@@ -2014,7 +2034,9 @@ export interface paths {
         put?: never;
         /**
          * Policy: evaluate
-         * @description Asks whether an action is allowed. ``action`` is required; ``context`` is what it is done with.
+         * @description Asks whether an action is allowed. ``action`` is required; ``context`` is what it is done with, ``resource`` what
+         *         it is done to (a URL, a path, a table), for grants of patterns and labels of data; it counts as a member of
+         *         ``context``.
          *
          *         The answer allows, denies, or asks for an approval; it reserves nothing. ``zone`` may raise the zone of the room and
          *         the run, never lower it. An agent sends its ``principal_id``.
@@ -2190,7 +2212,8 @@ export interface paths {
          * Decide several approvals
          * @description Decides several approvals, in order; each succeeds or fails by itself. An item is the body of a decision with its
          *         `approval_id`. The answer's `results` are those of the single decisions, each with its `status`; one that was
-         *         refused has the members of its problem, the code in `error`.
+         *         refused has the members of its problem, the code in `error`. `actor_type` and `actor_id` are those of items that
+         *         name neither.
          */
         post: operations["decide_batch_approval"];
         delete?: never;
@@ -4329,6 +4352,19 @@ export interface components {
          */
         PrincipalAnswer: {
             principal: components["schemas"]["Principal"];
+        };
+        /**
+         * PrincipalPage
+         * @description Principals, the newest first.
+         */
+        PrincipalPage: {
+            /** Principals */
+            principals: components["schemas"]["Principal"][];
+            /**
+             * Next Cursor
+             * @description For the next page; null at the end.
+             */
+            next_cursor: string | null;
         };
         /**
          * Redaction
@@ -6580,13 +6616,24 @@ export interface components {
          * DecideBatch
          * @description Decides several approvals, in order; each succeeds or fails by itself. An item is the body of a decision with its
          *     `approval_id`. The answer's `results` are those of the single decisions, each with its `status`; one that was
-         *     refused has the members of its problem, the code in `error`.
+         *     refused has the members of its problem, the code in `error`. `actor_type` and `actor_id` are those of items that
+         *     name neither.
          */
         DecideBatch: {
             /** Decisions */
             decisions: {
                 [key: string]: unknown;
             }[];
+            /**
+             * Actor Type
+             * @default null
+             */
+            actor_type?: ("user" | "service" | "agent") | null;
+            /**
+             * Actor Id
+             * @default null
+             */
+            actor_id?: string | null;
         };
         /**
          * DecideBatchAnswer
@@ -6803,7 +6850,9 @@ export interface components {
         };
         /**
          * EvaluatePolicy
-         * @description Asks whether an action is allowed. ``action`` is required; ``context`` is what it is done with.
+         * @description Asks whether an action is allowed. ``action`` is required; ``context`` is what it is done with, ``resource`` what
+         *     it is done to (a URL, a path, a table), for grants of patterns and labels of data; it counts as a member of
+         *     ``context``.
          *
          *     The answer allows, denies, or asks for an approval; it reserves nothing. ``zone`` may raise the zone of the room and
          *     the run, never lower it. An agent sends its ``principal_id``.
@@ -6858,6 +6907,11 @@ export interface components {
             context?: {
                 [key: string]: unknown;
             };
+            /**
+             * Resource
+             * @default null
+             */
+            resource?: string | null;
             /**
              * Principal Id
              * @default null
@@ -11022,6 +11076,43 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RedactionPage"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_principals_v1_principals_get: {
+        parameters: {
+            query?: {
+                principal_type?: ("user" | "service" | "agent") | "";
+                /** @description Rows of a page. */
+                limit?: number;
+                /** @description next_cursor of the page before. */
+                cursor?: string;
+                /** @description Wait until the read model covers this place, at most 2 s (then 503): room/<id>@<stream_seq>. */
+                min_position?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PrincipalPage"];
                 };
             };
             /** @description A problem. */
