@@ -35,7 +35,7 @@ class Gate:
         self.client = client
         workspace_id = client.headers["x-workspace-id"]
         ada = principals.actor(workspace_id, "user", "ada")
-        place = {"egress_host": "example.org", "egress_method": "GET", "egress_port": 443, "egress_path": "/"}
+        place: Any = {"egress_host": "example.org", "egress_method": "GET", "egress_port": 443, "egress_path": "/"}
         self.wish = Request(workspace_id, "egress", "external.write", ada, "sha256:" + "1" * 64, **place)
 
     async def ask(self, subject: str, question: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:

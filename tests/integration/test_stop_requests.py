@@ -36,7 +36,8 @@ async def stop_of(here: Site, run: dict[str, Any], **body: Any) -> str | None:
     assert answer.status_code == 200, answer.text
     told = answer.json()
     assert told["stop"] is (told["stop_reason"] is not None)
-    return told["stop_reason"]
+    reason: str | None = told["stop_reason"]
+    return reason
 
 
 async def told(here: Site, run: dict[str, Any], reason: str | None) -> None:

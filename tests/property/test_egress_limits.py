@@ -42,7 +42,8 @@ def test_over_any_span_never_more_than_burst_and_rate(limit: Limit, steps: list[
 @settings(max_examples=1_000)
 @given(limit=LIMITS, steps=st.lists(st.integers(0, 5_000_000), min_size=1, max_size=60))
 def test_it_refuses_nothing_that_the_limit_has_room_for(limit: Limit, steps: list[int]) -> None:
-    now, tat = START, None
+    now = START
+    tat: datetime | None = None
     for step in steps:
         now += timedelta(microseconds=step)
         before = tat

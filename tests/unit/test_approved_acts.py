@@ -28,7 +28,7 @@ from agentos_shared.domain.envelope import NewEvent, Zone, timestamp
 from agentos_shared.domain.errors import Conflict, NotFound, TryLater
 from agentos_shared.domain.grants import Moment
 from agentos_shared.domain.policy.evaluate import basis, evaluate, unavailable
-from agentos_shared.domain.policy.facts import ActionRule, AgentFact, Facts, Request, ZoneRule
+from agentos_shared.domain.policy.facts import ActionRule, AgentFact, Facts, KillScope, Request, ZoneRule
 from agentos_shared.domain.policy.records import Gated
 from agentos_shared.domain.policy.standing import Outdated
 from agentos_shared.domain.tool_calls import InvokeTool
@@ -177,7 +177,7 @@ def allowed() -> Gated:
     return Gated(request, evaluate(request, facts), rests_on=facts.rests_on, basis=basis(request, facts).told())
 
 
-def stopped(scope: str, target: str | None = None) -> Any:
+def stopped(scope: KillScope, target: str | None = None) -> Any:
     body = kill_switches.SetKillSwitch(action="engage", scope=scope, target=target)
     return kill_switches.change, on(body, SWITCHES, loaded=False)
 

@@ -201,14 +201,15 @@ def test_what_is_remembered_is_what_would_be_said_anew(first: str, second: str) 
     text = PERMIT + f'@id("1") forbid (principal, action, resource) when {{ {first} }};\n'
     text += f'@id("2") @effect("require_approval") forbid (principal, action, resource) when {{ {second} }};'
     bundle = Bundle({"test.cedar": text}, "sha256:test")
-    for member, values in {
+    tried: dict[str, tuple[Any, ...]] = {
         "zone": ("sandbox", "high_stakes"),
         "run_id": (None, "run_1", "run_x1"),
         "resource": (None, "thing"),
         "purpose_tags": ((), ("billing",)),
         "principal_id": (None, "p-1"),
         "room_id": (None, "room_2"),
-    }.items():
+    }
+    for member, values in tried.items():
         for value in values:
             for wish in (request(**{member: value}), tool("shell", **{member: value})):
                 assert bundle.judge(wish, FACTS) == judged(text, wish)
