@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
+
+import structlog
 
 from agentos_gateway.address import BadTarget, Guard, Opening, Pinned, parse
 from agentos_gateway.proxy.bodies import BodyBroken, ClientBody
@@ -11,7 +13,7 @@ from agentos_gateway.proxy.callers import Named
 from agentos_gateway.proxy.head import Head
 from agentos_gateway.proxy.held import HeldOpen
 from agentos_gateway.proxy.passage import Gate, Passage, Wanted
-from agentos_gateway.proxy.refusals import plain
+from agentos_gateway.proxy.refusals import Refusal, plain
 from agentos_gateway.requests import outcome
 from agentos_gateway.requests.contents import Contents, Leak, Outgoing
 from agentos_gateway.send import Limits as Bounds
@@ -21,6 +23,8 @@ from agentos_gateway.vault.inject import NotAllowed
 from agentos_shared.dlp import REDACTED, Stream, cut
 from agentos_shared.host.failpoints import failpoint
 from agentos_shared.host.lifecycle import Clock
+
+log = structlog.get_logger("agentos.gateway")
 
 #: A body of so many bytes is read first: what is asked for is then exactly this.
 WHOLE_BYTES: Final = 64 * 1024
@@ -47,13 +51,44 @@ class Forward:
         self._contents = contents
         self._held = held
         self._clock = clock
+        self._running: set[asyncio.Task[bool]] = set()
 
     async def serve(self, head: Head, named: Named, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answers; whether the connection can take another request.
+        """Answers; whether the connection can take another request. The outcome goes on record meanwhile: nobody waits
+        for that.
 
         Raises:
             Refusal: nothing was answered yet.
         """
+        answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._serve(head, named, reader, writer, answered))
+        self._running.add(task)
+        task.add_done_callback(self._over)
+        try:
+            await asyncio.wait((task, answered), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        return answered.result() if answered.done() else task.result()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait for outcomes that are still to go on record."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=timeout_s)
+
+    def _over(self, task: asyncio.Task[bool]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Refusal):
+            log.error("proxied_request_failed", error=f"{type(error).__name__}: {error}")
+
+    async def _serve(
+        self,
+        head: Head,
+        named: Named,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        answered: "asyncio.Future[bool]",
+    ) -> bool:
         try:
             target = parse(head.target)
         except BadTarget as error:
@@ -99,8 +134,12 @@ class Forward:
                 raise
             await self._gate.injected(passage, outgoing.used)
             passage.told["dns_ms"] = round(pinned.dns_ms, 1)
-            whole_answer = await self._exchanged(passage, outgoing, request, ready, head, sending, writer)
-            return head.persistent and body.complete and whole_answer
+
+            def on_answer(whole_answer: bool) -> None:
+                answered.set_result(head.persistent and body.complete and whole_answer)
+
+            await self._exchanged(passage, outgoing, request, ready, head, sending, writer, on_answer)
+        return answered.result()
 
     async def _connected(
         self, outgoing: Outgoing, request: OutboundRequest, openings: Sequence[Opening]
@@ -117,7 +156,8 @@ class Forward:
         head: Head,
         sending: "_Sending",
         writer: asyncio.StreamWriter,
-    ) -> bool:
+        on_answer: Callable[[bool], None],
+    ) -> None:
         begun = self._clock.monotonic()
         reasons: list[str] = []
 
@@ -148,7 +188,12 @@ class Forward:
                 "ttfb_ms": round(response.ttfb_ms, 1),
             }
             answer = _Answer(response, outgoing, head, passage.bound("response_bytes"))
-            done = await answer.passed_on(writer)
+            try:
+                done = await answer.passed_on(writer)
+            except BaseException:
+                writer.transport.abort()  # half an answer must not be followed by another
+                raise
+            on_answer(done)
         await response.aclose()
         passage.told |= {
             "bytes_out": sending.size(request),
@@ -163,7 +208,6 @@ class Forward:
         event_id = await self._gate.ended(passage, "succeeded", {})
         if sending.leak is not None:
             await self._gate.leaked(passage, sending.leak, event_id, "succeeded")
-        return done
 
     async def _leaked(self, passage: Passage, leak: Leak) -> Exception:
         told = {"phase": "request", "error_code": leak.code, "detail": leak.detail}

@@ -32,6 +32,8 @@ class Proxy:
         self._held = held
         self._server: asyncio.Server | None = None
         self._running: set[asyncio.Task[None]] = set()
+        self._idle: set[asyncio.Task[None]] = set()
+        self._stopping = False
 
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError: somebody else does there."""
@@ -42,12 +44,16 @@ class Proxy:
         if self._server is None:
             return
         self._server.close()
+        self._stopping = True
+        for task in self._idle:
+            task.cancel()
         self._held.cut_all("gateway_stops")
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=timeout_s)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        await self._forward.drain(timeout_s)
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -59,22 +65,32 @@ class Proxy:
             if len(self._running) > MAX_CONNECTIONS:
                 writer.write(_BUSY.answer(close=True))
             else:
-                while await self._serve_one(reader, writer):
-                    pass
+                while not self._stopping and (head := await self._next(task, reader, writer)) is not None:
+                    if not await self._serve(head, reader, writer):
+                        break
         except OSError:
             log.debug("client_gone")
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
         finally:
             writer.close()
 
-    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Whether another request may follow."""
+    async def _next(
+        self, task: "asyncio.Task[None]", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Head | None:
+        """The next request; None where there is none, or where it is none."""
+        self._idle.add(task)
         try:
-            head = await _head(reader)
+            return await _head(reader)
         except BadHead as bad:
             writer.write(plain(bad.status, bad.code, bad.detail).answer(close=True))
-            return False
-        if head is None:
-            return False
+            return None
+        finally:
+            self._idle.discard(task)
+
+    async def _serve(self, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Whether another request may follow."""
         try:
             caller = named(head.headers)
             if head.method == TUNNEL:
