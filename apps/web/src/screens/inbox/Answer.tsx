@@ -56,6 +56,7 @@ export function Answer({ approval, draft, busy, refusal, onDraft, onDecide, onDi
 }) {
   const t = useTexts(texts);
   const asked = askedScope(approval);
+  if (refusal === undefined && !isOpen(approval)) return null;
   return (
     <footer data-testid="answer" className="shrink-0 space-y-2.5 border-t bg-sunken p-3">
       {refusal !== undefined && <Refused refusal={refusal} onDismiss={onDismiss} />}

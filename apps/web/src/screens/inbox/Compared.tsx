@@ -90,9 +90,9 @@ function Differences({ before, now }: { before: Similar; now: Approval }) {
           <dd className="min-w-0 space-y-0.5 break-words whitespace-pre-wrap">
             {change.now !== null && <ins className="block no-underline">{change.now}</ins>}
             {change.before !== null && (
-              <del className="block text-faint">
-                {t("was")} {change.before}
-              </del>
+              <span className="block text-faint">
+                {t("was")} <del>{change.before}</del>
+              </span>
             )}
           </dd>
         </div>

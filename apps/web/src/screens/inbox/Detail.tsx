@@ -50,7 +50,7 @@ export function Detail({ approvalId, known, onBack, children }: {
   const approval = asked.data?.approval ?? known;
   useSeen(approval);
   return (
-    <section aria-label={t("exact")} data-testid="approval" className="flex h-full min-h-0 flex-col bg-raised">
+    <section aria-label={t("one")} data-testid="approval" className="flex h-full min-h-0 flex-col bg-raised">
       <header className="flex min-h-11 shrink-0 items-center gap-2 border-b py-1 pr-2 pl-2 md:pl-4">
         <IconButton
           label={t("back")}
@@ -63,7 +63,7 @@ export function Detail({ approvalId, known, onBack, children }: {
           <>
             <StatusOf status={approval.status} />
             <Copy
-              label={t("open")}
+              label={t("copy_link")}
               icon={<Link2 aria-hidden className="size-3.5" />}
               text={() => `${window.location.origin}/approvals/${approvalId}`}
             />
@@ -226,7 +226,7 @@ function InFull({ approval, review }: { approval: Approval; review: Review | nul
         <Compared approval={approval} />
       </Pane>
       <Section title={t("why")}>
-        <Why review={review} />
+        <Why review={review} waits={isOpen(approval)} />
       </Section>
       {Object.keys(approval.context).length > 0 && (
         <Section title={t("context")}>
@@ -291,10 +291,11 @@ function Request({ approval }: { approval: Approval }) {
   );
 }
 
-function Why({ review }: { review: Review | null }) {
+function Why({ review, waits }: { review: Review | null; waits: boolean }) {
   const t = useTexts(texts);
   const language = useLanguage();
-  const rules = review?.asked ?? review?.now ?? null;
+  // Once it is decided, what the gate says now is no reason for asking: the approval itself has a part in it.
+  const rules = review?.asked ?? (waits ? review?.now : null) ?? null;
   if (rules === null) return <p className="text-xs text-faint">{t("no_gate")}</p>;
   return (
     <div className="space-y-1.5 text-xs">

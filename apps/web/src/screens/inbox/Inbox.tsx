@@ -1,6 +1,6 @@
 import { useNavigate, useParams } from "@tanstack/react-router";
 import { Inbox as InboxIcon, ListChecks, Lock, SearchX } from "lucide-react";
-import { useRef, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 
 import { asProblem } from "@/api/problem";
 import { useTexts } from "@/i18n/texts";
@@ -50,6 +50,10 @@ export default function Inbox() {
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [draft, setDraft] = useState<{ of: string | undefined; draft: Draft }>({ of: undefined, draft: NO_DRAFT });
   const [asking, setAsking] = useState<Asking | null>(null);
+  const here = useRef(approvalId);
+  useEffect(() => {
+    here.current = approvalId;
+  }, [approvalId]);
   const searchBox = useRef<HTMLInputElement>(null);
 
   const shown = approvals?.filter((approval) => matches(approval, q));
@@ -94,8 +98,9 @@ export default function Inbox() {
     const scope = decision === "approve" && ourDraft.scope !== null ? { type: ourDraft.scope } : undefined;
     void deciding.decide(approval, decision, { reason, ...(scope === undefined ? {} : { scope }) }).then((taken) => {
       if (!taken) return;
-      setDraft({ of: undefined, draft: NO_DRAFT });
-      if (next !== undefined) open(next);
+      setDraft((before) => (before.of === approval.approval_id ? { of: undefined, draft: NO_DRAFT } : before));
+      // Who has moved on meanwhile is left where they are.
+      if (next !== undefined && here.current === approval.approval_id) open(next);
     });
   };
   const begin = (approval: Approval | undefined, decision: Decision): void => {

@@ -1,8 +1,8 @@
 /** Approvals as the API tells them, and what can be said of one without asking again. */
 
-import { keepPreviousData, useQueries, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, type QueryClient, type QueryKey, useQueries, useQuery } from "@tanstack/react-query";
 
-import { $api, type Schema } from "@/api/client";
+import { $api, api, type Schema } from "@/api/client";
 import type { Tab } from "@/screens/inbox/search";
 
 export type Approval = Schema["Approval"];
@@ -40,12 +40,24 @@ export function inOrder(approvals: readonly Approval[], tab: Tab): Approval[] {
 
 export function matches(approval: Approval, words: string): boolean {
   if (words === "") return true;
-  const text = [approval.title, approval.action, approval.requested_by_id, approval.zone, JSON.stringify(approval.request)];
+  const text = [approval.approval_id, approval.run_id, approval.title, approval.action, approval.requested_by_id, approval.zone, JSON.stringify(approval.request)];
   const all = text.join(" ").toLowerCase();
   return words.toLowerCase().split(/\s+/).every((word) => all.includes(word));
 }
 
-export const listKey = ["get", "/v1/approvals"] as const;
+/**
+ * Reads anew what is shown of approvals, once what is read covers `position` (`room/<id>@<stream_seq>`): streams and
+ * answers to writes are ahead of it, and what is read too early would be shown until somebody asks again.
+ */
+export async function refresh(queries: QueryClient, ids: Iterable<string>, position: string | null): Promise<void> {
+  if (position !== null) {
+    const query = { limit: 1, min_position: position };
+    await api.GET("/v1/approvals", { params: { query } }).catch(() => undefined);
+  }
+  const keys: QueryKey[] = [["get", "/v1/approvals"]];
+  for (const id of ids) keys.push(["get", "/v1/approvals/{approval_id}", { params: { path: { approval_id: id } } }]);
+  await Promise.all(keys.map((queryKey) => queries.invalidateQueries({ queryKey })));
+}
 
 function listOptions(status: Status | "") {
   const query = { params: { query: { status, limit: MOST } } };

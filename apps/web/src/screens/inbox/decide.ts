@@ -5,7 +5,7 @@ import { useRef, useState } from "react";
 
 import { api, idempotencyKey, type Schema } from "@/api/client";
 import { ApiProblem, asProblem } from "@/api/problem";
-import { type Approval, type Decision, listKey, type Scope } from "@/screens/inbox/approvals";
+import { type Approval, type Decision, refresh, type Scope } from "@/screens/inbox/approvals";
 
 export interface Terms {
   readonly reason?: string;
@@ -46,6 +46,12 @@ function bodyOf(approval: Approval, decision: Decision, { reason, scope, wakeAt 
   };
 }
 
+/** The place of an event that was written, as its answer tells it. */
+function positionOf(answer: object): string | null {
+  const { stream_type: type, stream_id: stream, stream_seq: seq } = answer as Partial<Schema["Event"]>;
+  return type === undefined || stream === undefined || seq === undefined ? null : `${type}/${stream}@${seq}`;
+}
+
 async function asItStands(approvalId: string): Promise<Approval | null> {
   try {
     const path = { approval_id: approvalId };
@@ -76,19 +82,6 @@ export function useDeciding(): Deciding {
     const now = problem.status === 409 ? await asItStands(approval.approval_id) : null;
     setRefused((before) => new Map(before).set(approval.approval_id, { decision, problem, now }));
   };
-  const refresh = async (answer: object, ids: readonly string[]): Promise<void> => {
-    for (const id of ids) {
-      const path = { params: { path: { approval_id: id } } };
-      void queries.invalidateQueries({ queryKey: ["get", "/v1/approvals/{approval_id}", path] });
-    }
-    const { stream_type: type, stream_id: stream, stream_seq: seq } = answer as Partial<Schema["Event"]>;
-    if (type !== undefined && stream !== undefined && seq !== undefined) {
-      // Lists that are read before they cover the decision would show it as it was.
-      const query = { limit: 1, min_position: `${type}/${stream}@${seq}` };
-      await api.GET("/v1/approvals", { params: { query } }).catch(() => undefined);
-    }
-    await queries.invalidateQueries({ queryKey: listKey });
-  };
   const taken = (ids: readonly string[]): void =>
     setDone((before) => [...ids, ...before.filter((id) => !ids.includes(id))].slice(0, KEPT));
 
@@ -106,11 +99,11 @@ export function useDeciding(): Deciding {
         const headers = { "idempotency-key": body.client_token };
         const { data } = await api.POST("/v1/approvals/{approval_id}/decide", { params, headers, body });
         taken([id]);
-        void refresh(data ?? {}, [id]);
+        void refresh(queries, [id], positionOf(data ?? {}));
         return true;
       } catch (error) {
         await refuse(approval, decision, asProblem(error));
-        void refresh({}, [id]);
+        void refresh(queries, [id], null);
         return false;
       } finally {
         end([id]);
@@ -134,7 +127,7 @@ export function useDeciding(): Deciding {
             await refuse(each, decision, new ApiProblem(result.status, result.error ?? "refused", detail, null, result));
           }),
         );
-        void refresh(results.findLast(({ status }) => status < 300) ?? {}, ids);
+        void refresh(queries, ids, positionOf(results.findLast(({ status }) => status < 300) ?? {}));
         return good;
       } catch (error) {
         for (const each of free) await refuse(each, decision, asProblem(error));

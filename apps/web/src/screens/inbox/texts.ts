@@ -38,6 +38,8 @@ export const texts = defineTexts({
   next: { en: "Next approval", ko: "다음 승인" },
   previous: { en: "Previous approval", ko: "이전 승인" },
   open: { en: "Open", ko: "열기" },
+  one: { en: "Approval", ko: "승인 하나" },
+  copy_link: { en: "Copy link", ko: "링크 복사" },
   back: { en: "Back to the list", ko: "목록으로" },
   select: { en: "Select “{title}”", ko: "“{title}” 선택" },
   select_key: { en: "Select or not", ko: "선택/해제" },

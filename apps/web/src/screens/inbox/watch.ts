@@ -6,7 +6,7 @@ import { useEffect } from "react";
 import { api } from "@/api/client";
 import type { Event } from "@/live/connection";
 import { SharedConnection } from "@/live/sharing";
-import { listKey } from "@/screens/inbox/approvals";
+import { refresh } from "@/screens/inbox/approvals";
 
 /** A browser keeps six connections to a host: of more rooms is known what the lists tell. */
 const MOST_ROOMS = 2;
@@ -18,7 +18,7 @@ async function headOf(roomId: string): Promise<number> {
 }
 
 /** Tells of approvals that something happened to in the room, from now on; of none by name where events were missed. */
-function follow(roomId: string, onApprovals: (ids: ReadonlySet<string>) => void): () => void {
+function follow(roomId: string, onApprovals: (ids: ReadonlySet<string>, seq: number) => void): () => void {
   let connection: SharedConnection | null = null;
   let closed = false;
   const start = (cursor: number): void => {
@@ -28,10 +28,10 @@ function follow(roomId: string, onApprovals: (ids: ReadonlySet<string>) => void)
       onEvents: (events: readonly Event[]) => {
         seen = Math.max(seen, events.at(-1)?.stream_seq ?? 0);
         const approvals = events.filter(({ event_type }) => event_type.startsWith("approval."));
-        if (approvals.length > 0) onApprovals(new Set(approvals.map(({ entity_id }) => entity_id)));
+        if (approvals.length > 0) onApprovals(new Set(approvals.map(({ entity_id }) => entity_id)), seen);
       },
       onHead: (head) => {
-        if (head > seen) onApprovals(new Set());
+        if (head > seen) onApprovals(new Set(), head);
         seen = Math.max(seen, head);
       },
       onLink: () => undefined,
@@ -52,13 +52,7 @@ export function useWatchedRooms(roomIds: readonly (string | null)[]): void {
   useEffect(() => {
     if (rooms === "") return undefined;
     const ends = rooms.split(" ").map((room) =>
-      follow(room, (ids) => {
-        for (const id of ids) {
-          const path = { params: { path: { approval_id: id } } };
-          void queries.invalidateQueries({ queryKey: ["get", "/v1/approvals/{approval_id}", path] });
-        }
-        void queries.invalidateQueries({ queryKey: listKey });
-      }),
+      follow(room, (ids, seq) => void refresh(queries, ids, `room/${room}@${seq}`)),
     );
     return () => {
       for (const end of ends) end();
