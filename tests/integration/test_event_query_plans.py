@@ -10,6 +10,7 @@ import pytest
 
 from agentos_api.reads.queries import Reader
 from agentos_api.reads.waiting import Projected
+from agentos_api.reads.paging import MAX_SEQ
 from agentos_api.routes import events
 from tests.fixtures.projecting import START, WORKSPACE, History, connected, insert
 from tests.fixtures.stack import Postgres
@@ -18,6 +19,7 @@ NOTHING: dict[str, Any] = {
     "stream_type": None,
     "stream_id": None,
     "from_seq": 0,
+    "before_seq": MAX_SEQ,
     "room_id": None,
     "thread_id": None,
     "run_id": None,

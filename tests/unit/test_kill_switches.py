@@ -1,6 +1,7 @@
 """Kill switches: given these events, when this command, then those; and what the gate makes of them."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -67,8 +68,8 @@ def test_a_release_happens_once() -> None:
     assert event.event_type == "kill_switch.released"
     assert event.data == {"scope": "external_write", "target": None, "reason": "it is right again"}
     released = ENGAGED.and_then(kill_switches.change, release())
-    for history in (released, Given()):
-        refused(Conflict, "kill_switch_not_engaged", lambda told=history: told.when(kill_switches.change, release()))
+    for told in (released, Given()):
+        refused(Conflict, "kill_switch_not_engaged", partial(told.when, kill_switches.change, release()))
 
 
 @pytest.mark.parametrize("actor", [AGENT, SERVICE])
