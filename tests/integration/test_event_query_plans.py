@@ -8,9 +8,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from agentos_api.reads.paging import MAX_SEQ
 from agentos_api.reads.queries import Reader
 from agentos_api.reads.waiting import Projected
-from agentos_api.reads.paging import MAX_SEQ
 from agentos_api.routes import events
 from tests.fixtures.projecting import START, WORKSPACE, History, connected, insert
 from tests.fixtures.stack import Postgres
