@@ -20,9 +20,9 @@ from agentos_shared.store.reader import Connection
 
 #: Blobs that artifacts of run $1 name, also of those that came after its end.
 BLOBS: Final = """
-select entity_id as artifact_id, data -> 'content' ->> 'sha256' as sha256
+select entity_id as artifact_id, evt_events.data -> 'content' ->> 'sha256' as sha256
 from evt_events
-where run_id = $1 and event_type = 'artifact.created' and data -> 'content' -> 'blob' = 'true'
+where run_id = $1 and event_type = 'artifact.created' and evt_events.data -> 'content' -> 'blob' = 'true'
 order by stream_seq
 """
 
