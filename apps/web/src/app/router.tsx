@@ -5,6 +5,7 @@ import { createRoute, createRouter, redirect } from "@tanstack/react-router";
 
 import { rootRoute } from "@/app/root";
 import { inboxRoutes } from "@/screens/inbox/route";
+import { inspectorRoutes } from "@/screens/inspector/route";
 import { timelineRoutes } from "@/screens/timeline/route";
 import { Skeleton } from "@/ui/Skeleton";
 
@@ -16,7 +17,7 @@ const home = createRoute({
   },
 });
 
-const routeTree = rootRoute.addChildren([home, ...timelineRoutes, ...inboxRoutes]);
+const routeTree = rootRoute.addChildren([home, ...timelineRoutes, ...inspectorRoutes, ...inboxRoutes]);
 
 export function makeRouter(queries: QueryClient) {
   return createRouter({

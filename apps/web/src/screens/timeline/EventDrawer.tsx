@@ -1,4 +1,5 @@
-import { ChevronDown, ChevronUp, CircleHelp, Link2, X } from "lucide-react";
+import { Link } from "@tanstack/react-router";
+import { ChevronDown, ChevronUp, CircleHelp, Link2, SearchCode, X } from "lucide-react";
 import type { ReactNode } from "react";
 
 import { $api } from "@/api/client";
@@ -38,6 +39,15 @@ export function EventDrawer({ eventId, onSelect, onStep, onChange, linkTo }: {
         <IconButton label={t("next")} icon={<ChevronDown aria-hidden className="size-4" />} onClick={() => onStep(1)} />
         {event !== undefined && (
           <>
+            <Link
+              to="/inspector"
+              search={event.run_id === null ? { event_id: event.event_id } : { run_id: event.run_id, event_id: event.event_id, view: "events" }}
+              aria-label={t("inspector")}
+              title={t("inspector")}
+              className="inline-flex size-7 shrink-0 items-center justify-center rounded-md text-muted hover:bg-hover hover:text-text pointer-coarse:size-10"
+            >
+              <SearchCode aria-hidden className="size-3.5" />
+            </Link>
             <Copy label={t("copy_link")} icon={<Link2 aria-hidden className="size-3.5" />} text={() => linkTo(event)} />
             <Copy label={t("copy_json")} text={() => JSON.stringify(event, null, 2)} />
           </>

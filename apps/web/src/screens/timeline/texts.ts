@@ -56,6 +56,7 @@ export const texts = defineTexts({
   fold_again: { en: "Fold", ko: "접기" },
 
   event: { en: "Event", ko: "이벤트" },
+  inspector: { en: "Inspector", ko: "인스펙터" },
   close: { en: "Close", ko: "닫기" },
   next: { en: "Next event", ko: "다음 이벤트" },
   previous: { en: "Previous event", ko: "이전 이벤트" },
