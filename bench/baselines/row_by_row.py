@@ -21,7 +21,7 @@ create index on bench.messages (thread_id, created_at);
 create table bench.checkpoints (stream_id text primary key, seq bigint not null);
 """
 READ: Final = """
-select stream_id, stream_seq, thread_id, room_id, recorded_at, data from evt_events
+select stream_id, stream_seq, thread_id, room_id, recorded_at, evt_events.data from evt_events
 where stream_type = 'room' and event_type = 'message.created' limit 20000
 """
 WRITE: Final = "insert into bench.messages values ($1, $2, $3, $4, $5, $6) on conflict do nothing"

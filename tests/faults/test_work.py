@@ -18,7 +18,7 @@ RUNS = 25  # completed before a fault and after it
 DRAIN_S = 40.0
 
 _EVENTS = """
-select run_id, stream_seq, event_type, actor_type, actor_id, data::text as data
+select run_id, stream_seq, event_type, actor_type, actor_id, evt_events.data::text as data
 from evt_events where workspace_id = $1 and run_id is not null order by stream_id, stream_seq
 """
 _FOLLOWED_UP = "select not exists (select from eng.eng_followups where workspace_id = $1)"
