@@ -67,7 +67,8 @@ update {table} as r set
         when c.ended_by = 'run.failed' then 'failed'
         when c.ended_by = 'run.cancelled' then 'cancelled'
         when c.given > coalesce(c.returned, 0) then 'running'
-        else 'queued'
+        when c.returned is not null then 'queued'
+        else r.status
     end,
     output = case when c.ended_by = 'run.completed' then coalesce(nullif(c.ending -> 'output', 'null'), '{}') end,
     error = case
