@@ -79,8 +79,10 @@ def sequences_have_no_gap(_: History, observed: Observed) -> Iterable[str]:
         head = observed.heads.get(stream_id, (0, None))[0]
         if head != len(seqs):
             yield f"{stream_id} has {len(seqs)} events, its head says {head}"
-    for stream_id in observed.heads.keys() - {event.stream_id for event in observed.events}:
-        yield f"{stream_id} has a head and no events"
+    known = {event.stream_id for event in observed.events}
+    for stream_id, (said, _hash) in observed.heads.items():
+        if said != 0 and stream_id not in known:  # 0: an append leant on that the stream had no event yet
+            yield f"{stream_id} has no events, its head says {said}"
 
 
 def order_is_that_of_time(history: History, _: Observed) -> Iterable[str]:
