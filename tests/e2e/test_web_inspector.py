@@ -145,7 +145,7 @@ def test_by_correlation_by_event_and_by_short_address(worked: Worked, profile: C
         expect(person.open(f"{worked.url}/inspector?{asked}").get_by_text(answer)).to_be_visible()
 
 
-def test_causes_and_effects_of_events_stand_together(worked: Worked, profile: Callable[..., Watched]) -> None:
+def test_causes_of_events_lead_there_and_back(worked: Worked, profile: Callable[..., Watched]) -> None:
     message = "my key is " + TOKEN
     thread = worked.post(f"/v1/rooms/{worked.room_id}/threads", title="Talk")["thread_id"]
     body = {"content_md": message, "sender_type": "user", "sender_id": "ada"}
@@ -156,7 +156,9 @@ def test_causes_and_effects_of_events_stand_together(worked: Worked, profile: Ca
     expect(page.get_by_text(TOKEN)).to_have_count(0)
     tab(page, "Causes")
     rows = page.get_by_test_id("causes").get_by_test_id("row")
-    expect(rows.get_by_role("button", name=re.compile("^Led to: .*secret.leaked.detected")).first).to_be_visible()
+    rows.get_by_role("button", name=re.compile("^Led to: .*secret.leaked.detected")).first.click()
+    expect(page.get_by_role("heading", level=2, name="secret.leaked.detected")).to_be_visible()
+    expect(page.get_by_role("region", name="secret.leaked.detected")).to_contain_text("Caused by")
 
 
 def test_a_run_that_goes_on_is_followed_to_its_end(stack: Stack, profile: Callable[..., Watched]) -> None:

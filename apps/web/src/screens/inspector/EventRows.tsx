@@ -1,3 +1,4 @@
+import clsx from "clsx";
 import { CornerDownRight } from "lucide-react";
 import { useMemo } from "react";
 
@@ -119,18 +120,30 @@ function Parent({ each, onSelect }: { each: Caused; onSelect: (eventId: string) 
   );
 }
 
+/** As many effects as have room in the column, each a way of its own; the others stand in the rows below. */
+const SHOWN = 3;
+
 function Children({ each, onSelect }: { each: Caused; onSelect: (eventId: string) => void }) {
   const t = useTexts(texts);
-  const [first] = each.children;
-  const label = each.children.map((child) => `${child.stream_seq} ${child.event_type}`).join(", ");
+  const alone = each.children.length === 1;
   return (
     <span className="flex w-28">
-      {first !== undefined && (
-        <button type="button" title={label} aria-label={`${t("led_to")}: ${label}`} className={LINK} onClick={() => onSelect(first.event_id)}>
-          {each.children.length > 1 ? `${each.children.length}: ` : ""}
-          {label}
-        </button>
-      )}
+      {each.children.slice(0, SHOWN).map((child) => {
+        const label = `${child.stream_seq} ${child.event_type}`;
+        return (
+          <button
+            key={child.event_id}
+            type="button"
+            title={label}
+            aria-label={`${t("led_to")}: ${label}`}
+            className={clsx(LINK, "min-w-6")}
+            onClick={() => onSelect(child.event_id)}
+          >
+            {alone ? label : child.stream_seq}
+          </button>
+        );
+      })}
+      {each.children.length > SHOWN && <span className="self-center px-1 text-2xs text-faint">+{each.children.length - SHOWN}</span>}
     </span>
   );
 }

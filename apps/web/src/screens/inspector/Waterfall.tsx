@@ -164,11 +164,11 @@ function Length({ bar, scale }: { bar: Bar; scale: Scale }) {
   const end = scale.place(to);
   // At the right edge it stands before the bar's end, where there is room.
   return bar.segments.length === 0 || bar.depth === 0 || end > 0.985 ? (
-    <span data-numeric className="absolute top-1/2 right-0 -translate-y-1/2 text-2xs text-faint">
+    <span data-numeric className="absolute top-1/2 right-0 -translate-y-1/2 rounded-sm bg-bg px-1 text-2xs whitespace-nowrap text-muted">
       {length(bar)}
     </span>
   ) : (
-    <span data-numeric className="absolute top-1/2 -translate-y-1/2 pl-1.5 text-2xs text-faint" style={{ left: `calc(${end * 94}% + 3px)` }}>
+    <span data-numeric className="absolute top-1/2 -translate-y-1/2 pl-1.5 text-2xs whitespace-nowrap text-faint" style={{ left: `calc(${end * 94}% + 3px)` }}>
       {length(bar)}
     </span>
   );
