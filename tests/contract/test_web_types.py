@@ -24,6 +24,9 @@ def generator() -> ModuleType:
 
 def test_the_types_of_the_ui_are_up_to_date(stack: Stack, generator: ModuleType) -> None:
     if shutil.which("node") is None or not generator.GENERATOR.exists():
-        pytest.skip("needs Node and apps/web/node_modules: make web")
+        pytest.skip(
+            "the types are written by a program for Node, which this machine lacks (or `make web` has not installed it "
+            "yet): without it nobody can have written other types either"
+        )
     wanted = generator.types(generator.read(f"{stack.url}/openapi.json"))
     assert generator.TARGET.read_text(encoding="utf-8") == wanted, "run `make docs`"

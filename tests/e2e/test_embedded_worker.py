@@ -89,7 +89,10 @@ def test_the_worker_knows_no_password(stack: Stack) -> None:
 
 def test_shell_does_what_is_allowed_and_dies_with_its_lease(start_stack: Callable[..., Stack]) -> None:
     if asyncio.run(isolation(network=False)) is None:
-        pytest.skip("this kernel or container lets nobody make the namespaces without which the handler is left out")
+        pytest.skip(
+            "about what the worker's shell does, and this kernel or container lets nobody make the namespaces that "
+            "keep it in; the handler is then left out, which tests/unit/test_shell_handler.py shows everywhere"
+        )
     stack = start_stack(env={"AGENTOS_WORKER_SHELL_COMMANDS": "cat,sleep,false"})
     with agentos.Client(stack.url) as api:
         room_id = api.rooms.create("Shell").room_id

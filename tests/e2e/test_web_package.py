@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.browser import NO_UI
+
 API = Path(__file__).parents[2] / "services" / "api"
 
 
 def test_the_wheel_brings_the_ui_and_needs_no_node(tmp_path: Path) -> None:
     if not (API / "agentos_api" / "ui" / "index.html").exists():
-        pytest.skip("the web UI is not built: make web")
+        pytest.skip(NO_UI)
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
     environment = {"PATH": "", "AGENTOS_REQUIRE_UI": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     done = subprocess.run([*command, str(API)], env=environment, capture_output=True, text=True, timeout=100)

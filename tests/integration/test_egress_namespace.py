@@ -16,7 +16,14 @@ def _namespaces() -> bool:
     return subprocess.run(["unshare", "-n", "true"], check=False, capture_output=True).returncode == 0
 
 
-@pytest.mark.skipif(not _namespaces(), reason="needs root and network namespaces")
+@pytest.mark.skipif(
+    not _namespaces(),
+    reason=(
+        "only in a network of its own, which takes root and a kernel that lets one be made, can the addresses of "
+        "clouds and of the world be real ones; test_egress_addresses.py and test_egress_send.py judge the same "
+        "forms everywhere"
+    ),
+)
 def test_no_connection_reaches_the_canary() -> None:
     ran = subprocess.run(
         [
