@@ -230,8 +230,10 @@ class Claims:
         """Wake parked claims now and then: what another process frees is not told here."""
         while True:
             await self._clock.sleep(FALLBACK_S * (0.75 + 0.5 * self._rng.random()))
-            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            try:
                 await self._stops.learn()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+                log.warning("stops_not_learned", error=f"{type(error).__name__}: {error}")
             self.freed([workspace_id for workspace_id, parked in self._parked.items() if parked])
             if len(self._freed) > 10_000:
                 self._freed.clear()

@@ -67,7 +67,7 @@ class Gateway:
         per_hour = self._settings.max_requests_per_hour
         vault = Vault(pool, _master_key(self._settings))
         contents = Contents(vault)
-        book = Book(self._bus, self._clock)
+        book = Book(self._bus, self._clock, self._rng)
         desk = Desk(book, sends, guard, outbound, limits, blobs, contents, openings, self._clock, self._rng, per_hour)
         recovery = Recovery(pool, self._bus, sends, self._clock)
         watch = ControlWatch(pool, lambda: policies_in_force(self._bus.ask), self._clock)

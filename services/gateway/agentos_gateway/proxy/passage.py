@@ -17,7 +17,7 @@ from agentos_gateway.bus import Unanswered
 from agentos_gateway.limits.limits import Exceeded, Limits, charges
 from agentos_gateway.proxy.callers import Named
 from agentos_gateway.proxy.refusals import Refusal, denied, plain
-from agentos_gateway.requests.book import RETRY_S, Book
+from agentos_gateway.requests.book import Book
 from agentos_gateway.requests.contents import Leak
 from agentos_gateway.requests.desk import bound_of, opened_by
 from agentos_gateway.requests.sends import Sends
@@ -221,12 +221,13 @@ class Gate:
         }
         failpoint("proxy.before_outcome")
         answer: Mapping[str, Any] | None = None
+        backoff = self._book.backoff()
         while answer is None:
             try:
                 answer = await self._book.command("finish", passage.wish.workspace_id, passage.request_id, body)
             except Unanswered as error:
                 log.warning("outcome_waits", egress_request_id=passage.request_id, error=str(error))
-                await self._clock.sleep(RETRY_S)
+                await self._clock.sleep(backoff.next_s())
         passage.ended = True
         found: str | None = answer.get("position", {}).get("event_id")
         return found

@@ -8,21 +8,24 @@ import structlog
 from agentos_gateway.bus import GatewayBus, Unanswered
 from agentos_gateway.requests.contents import Leak, injection
 from agentos_gateway.vault.inject import Secret
-from agentos_shared.host.lifecycle import Clock
+from agentos_shared.host.lifecycle import Backoff, Clock, Rng
 
 log = structlog.get_logger("agentos.gateway")
 
 #: How often an announcement is made that nobody answers; whoever waits is then told to come again.
 TRIES: Final = 3
-RETRY_S: Final = 0.5
+#: Waits between them; what is waited for is a service that starts again.
+FIRST_RETRY_S: Final = 0.2
+MOST_RETRY_S: Final = 2.0
 
 
 class Book:
     """The gateway's hand on the record."""
 
-    def __init__(self, bus: GatewayBus, clock: Clock) -> None:
+    def __init__(self, bus: GatewayBus, clock: Clock, rng: Rng) -> None:
         self._bus = bus
         self._clock = clock
+        self._rng = rng
 
     async def command(self, verb: str, workspace_id: str, request_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """``egress.<verb>`` of a request. Raises Unanswered: several times nobody said what became of it."""
@@ -63,13 +66,18 @@ class Book:
             log.error("not_on_record", command=f"{noun}.{verb}", error=str(error))
 
     async def _persistently(self, ask: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+        backoff = self.backoff()
         for _ in range(TRIES - 1):
             try:
                 answer = await ask()
             except Unanswered:
-                await self._clock.sleep(RETRY_S)
+                await self._clock.sleep(backoff.next_s())
                 continue
             if answer["status"] != 503:
                 return answer
-            await self._clock.sleep(RETRY_S)
+            await self._clock.sleep(backoff.next_s())
         return await ask()
+
+    def backoff(self) -> Backoff:
+        """Waits between tries of one command."""
+        return Backoff(FIRST_RETRY_S, MOST_RETRY_S, rng=self._rng)

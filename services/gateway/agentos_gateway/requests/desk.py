@@ -18,7 +18,7 @@ from agentos_gateway.address.resolve import ResolveFailed
 from agentos_gateway.bus import Unanswered, problem
 from agentos_gateway.limits.limits import Exceeded, Limits, charges
 from agentos_gateway.requests import outcome
-from agentos_gateway.requests.book import RETRY_S, Book
+from agentos_gateway.requests.book import Book
 from agentos_gateway.requests.contents import Contents, Leak, Outgoing
 from agentos_gateway.requests.sends import Sends
 from agentos_gateway.send import Limits as Bounds
@@ -313,12 +313,13 @@ class Desk:
         """Put an outcome on record. Until somebody answers for the store it is tried again: this is all that knows."""
         body = {"sender": sender, "result": result, "unsent": unsent, "outcome": dict(told)}
         answer: Mapping[str, Any] | None = None
+        backoff = self._book.backoff()
         while answer is None:
             try:
                 answer = await self._command("finish", asked, body)
             except Unanswered as error:
                 log.warning("outcome_waits", egress_request_id=asked.request_id, error=str(error))
-                await self._clock.sleep(RETRY_S)
+                await self._clock.sleep(backoff.next_s())
         if answer["status"] >= 400:
             return _refusal(answer)
         failpoint("gateway.after_outcome")

@@ -7,14 +7,13 @@ import asyncpg
 import orjson
 import structlog
 
-from agentos_shared.host.lifecycle import Clock, Rng
+from agentos_shared.host.lifecycle import Backoff, Clock, Rng
 from agentos_shared.store import statements
 
 log = structlog.get_logger("agentos.gateway")
 
 SQL: Final = statements.load("agentos_gateway.requests", "sends.sql")
 #: How soon a process takes its lock again when its connection was lost.
-RETRY_S: Final = 0.5
 
 
 class Left(NamedTuple):
@@ -36,6 +35,7 @@ class Sends:
         self._pool = pool
         self._url = url
         self._clock = clock
+        self._rng = rng
         self.holder = int.from_bytes(rng.token(8), "big") >> 1 or 1
         self._held = asyncio.Event()
 
@@ -46,27 +46,34 @@ class Sends:
 
     async def hold_forever(self) -> None:
         """Hold the lock that says that this process lives."""
+        backoff = Backoff(0.1, 2.0, rng=self._rng)
         while True:
             gone = asyncio.Event()
             try:
                 connection = await asyncpg.connect(self._url, server_settings={"application_name": "agentos-gateway"})
             except (OSError, TimeoutError, asyncpg.PostgresError) as error:
                 log.warning("lock_not_taken", error=f"{type(error).__name__}: {error}")
-                await self._clock.sleep(RETRY_S)
+                await self._clock.sleep(backoff.next_s())
                 continue
             try:
                 connection.add_termination_listener(lambda _, gone=gone: gone.set())
                 await connection.execute("set statement_timeout = 0")
                 await connection.execute(SQL["hold"].replace("$1", str(self.holder)))
                 self._held.set()
+                backoff.reset()
                 await gone.wait()
             finally:
                 self._held.clear()
                 connection.terminate()
 
     async def begin(self, request_id: str, workspace_id: str) -> bool:
-        """Whether this process may send a request; False: somebody else is about to, or was."""
-        await asyncio.wait_for(self._held.wait(), 5)
+        """Whether this process may send a request; False: somebody else is about to, or was.
+
+        Raises:
+            TimeoutError: for five seconds Postgres gave this process no lock to be known by.
+        """
+        async with asyncio.timeout(5):
+            await self._held.wait()
         return await self._pool.fetchval(SQL["begin"], request_id, workspace_id, self.holder) is not None
 
     async def end(self, request_id: str) -> None:
